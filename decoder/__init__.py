@@ -1,0 +1,1 @@
+"""The decoder: CLIP image embedding (and text) to a 64x64 picture."""

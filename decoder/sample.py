@@ -1,0 +1,139 @@
+"""CLIP image embeddings (and text) to 64x64 pictures."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from decoder.model import Condition, Decoder
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.denoiser import Denoiser, Network
+from unclip.diffusion.guidance import guide
+from unclip.diffusion.noise import Noise
+from unclip.diffusion.samplers import Callback
+from unclip.diffusion.sampling import SamplerName, run_sampler
+from unclip.diffusion.schedules import build_schedule, respace
+from unclip.errors import ConfigError
+from unclip.nn.unet import Context
+
+
+@torch.inference_mode()
+def sample_images(
+    decoder: Decoder,
+    image_embed: Float[Tensor, "batch dim"],
+    text: TextFeatures | None,
+    null_text: TextFeatures | None = None,
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    sampler: SamplerName | None = None,
+    eta: float = 0.0,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Samples pictures in [-1, 1] from image embeddings (neither normalised nor whitened).
+
+    Args:
+        text: the prompts' features; None paints from the embedding alone (variations).
+        null_text: the empty prompt's features, for a decoder without a learned text null.
+        num_steps, guidance_scale, sampler: None takes the checkpoint's defaults.
+        eta: noise of the DDIM sampler, 0 deterministic, 1 ancestral.
+
+    Raises:
+        ConfigError: the decoder has no learned text null and `null_text` is missing.
+    """
+    defaults = decoder.config.sampling
+    num_steps = defaults.num_steps if num_steps is None else num_steps
+    scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+
+    network = _network(decoder, image_embed, text, null_text, scale, num_steps)
+    schedule = build_schedule(decoder.config.diffusion)
+    denoiser = Denoiser(network, schedule, decoder.config.diffusion)
+
+    size = decoder.config.image_size
+    x = noise((3, size, size)).to(image_embed.device)
+    times = respace(schedule.num_timesteps, num_steps)
+    name = sampler or defaults.sampler
+    x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)
+    return x.clamp(-1, 1)
+
+
+def _network(
+    decoder: Decoder,
+    image_embed: Tensor,
+    text: TextFeatures | None,
+    null_text: TextFeatures | None,
+    scale: float,
+    num_steps: int,
+) -> Network:
+    """Closes the decoder over its conditions: all that is constant over the steps, or known for each step."""
+    guided = scale != 1
+    both = _condition(decoder, image_embed, text, null_text, guided)
+    rows = len(image_embed)
+    cond = _first_rows(both, rows)
+    steps: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+    schedule_length = decoder.config.diffusion.num_timesteps
+    for t in respace(schedule_length, num_steps):
+        times = torch.full((len(both.embed),), t, device=both.embed.device)
+        modulations = decoder.unet.modulations(times, both.embed)
+        steps[len(both.embed), t] = modulations
+        steps[rows, t] = tuple(m[:rows] for m in modulations)
+
+    def call(x: Tensor, t: int, condition: Condition) -> Tensor:
+        dtype = condition.embed.dtype
+        return decoder.unet(x.to(dtype), steps[len(x), t], condition.context)
+
+    return guide(
+        lambda x, t: call(x, t, cond),
+        lambda x, t: call(x, t, both),
+        scale,
+        channels=3,
+    )
+
+
+def _condition(
+    decoder: Decoder,
+    image_embed: Tensor,
+    text: TextFeatures | None,
+    null_text: TextFeatures | None,
+    guided: bool,
+) -> Condition:
+    """Prepares [conditional; unconditional] rows, or the conditional ones alone."""
+    rows, device = len(image_embed), image_embed.device
+    learned = decoder.config.learned_text_null
+    if not learned and null_text is None:
+        raise ConfigError(
+            "this decoder has no learned null for the text: pass the empty prompt's features as null_text"
+        )
+    if null_text is None:
+        null_text = _blank(decoder, image_embed) if text is None else text[:1]
+    null = null_text if len(null_text.embed) == rows else null_text.repeat_interleave(rows)
+    present = null if text is None else text
+    halves = 2 if guided else 1
+    drop = torch.arange(halves * rows, device=device) >= rows
+    drop_text = torch.ones_like(drop) if text is None else drop
+    features = TextFeatures.cat([present, null]) if guided else present
+    return decoder.condition(
+        image_embed.repeat(halves, 1),
+        features.embed,
+        features.hidden,
+        features.mask,
+        drop,
+        drop_text if learned else None,
+    )
+
+
+def _blank(decoder: Decoder, image_embed: Tensor) -> TextFeatures:
+    """One row of features for a text that the learned null will replace."""
+    config = decoder.config
+    return TextFeatures(
+        image_embed.new_zeros(1, config.embed_dim),
+        image_embed.new_zeros(1, 1, config.text_width),
+        torch.ones(1, 1, dtype=torch.bool, device=image_embed.device),
+    )
+
+
+def _first_rows(condition: Condition, rows: int) -> Condition:
+    keys_values = tuple(type(kv)(kv.key[:rows], kv.value[:rows]) for kv in condition.context.keys_values)
+    mask = condition.context.mask
+    context = Context(keys_values, None if mask is None else mask[:rows])
+    return Condition(condition.embed[:rows], context)

@@ -1,0 +1,83 @@
+"""Trains the decoder: `accelerate launch -m decoder.train --config configs/pocket/decoder.yaml --out DIR`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from decoder.config import DecoderRun
+from decoder.loss import decoder_loss
+from decoder.model import Decoder, to_stage
+from decoder.sample import sample_images
+from unclip.checkpoint import save_stage
+from unclip.data.images import CaptionedImages
+from unclip.diffusion.noise import SeededNoise
+from unclip.diffusion.schedules import build_schedule
+from unclip.training.companions import FrozenClip
+from unclip.training.draws import Draws
+from unclip.training.entry import run
+from unclip.training.sheets import contact_sheet
+
+SHEET_PICTURES = 16
+
+
+class DecoderStage:
+    """What the one training loop needs to know of the decoder."""
+
+    name = "decoder"
+    channels_last = True
+
+    def __init__(self, config: DecoderRun) -> None:
+        self.config = config
+        self.schedule = build_schedule(config.model.diffusion)
+        self.clip = FrozenClip(config.clip)
+        self.dataset = CaptionedImages(config.images, config.model.image_size)
+        self.model = Decoder(config.model)
+
+    def prepare(self, device: torch.device) -> None:
+        """Moves CLIP to the device."""
+        self.clip.prepare(device)
+
+    def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
+        """Encodes a batch with CLIP and scores the decoder on its pictures."""
+        return decoder_loss(
+            model,
+            self.config.model,
+            self.schedule,
+            batch["image"],
+            self.clip.image(batch["image"]),
+            self.clip.text(batch["caption"]),
+            draws,
+            image_dropout=self.config.image_dropout,
+            text_dropout=self.config.text_dropout,
+        )
+
+    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
+        """Writes a stage folder that names the CLIP it was trained on."""
+        metadata: dict[str, object] = {"clip": self.clip.fingerprint}
+        save_stage(folder, to_stage(self.config.model, state, metadata))
+
+    def sheet(self, model: nn.Module) -> Image.Image | None:
+        """Paints pictures from the embeddings and captions of real ones: real above, painted below."""
+        assert isinstance(model, Decoder)
+        count = min(SHEET_PICTURES, len(self.dataset))
+        step = len(self.dataset) / count
+        samples = [self.dataset[int(i * step), 0] for i in range(count)]
+        device = self.clip.null.embed.device
+        real = torch.stack([sample["image"] for sample in samples]).to(device)
+        text = self.clip.text([sample["caption"] for sample in samples])
+        noise = SeededNoise(range(count), self.name)
+        painted = sample_images(model, self.clip.image(real), text, self.clip.null, noise=noise)
+        return contact_sheet(torch.cat([real, painted]), columns=count)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    return run(argv, DecoderRun, DecoderStage)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

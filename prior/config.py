@@ -1,0 +1,62 @@
+"""What a prior is, how it samples by default, and what a training run of it needs."""
+
+from dataclasses import dataclass, field
+
+from unclip.diffusion.schedules import DiffusionConfig
+from unclip.errors import ConfigError
+from unclip.training.settings import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriorSampling:
+    """Defaults of `sample_image_embed`."""
+
+    num_steps: int = 25
+    """Network evaluations of the ancestral sampler."""
+    guidance_scale: float = 1.0
+    """Classifier-free guidance on the predicted x_start; 1 is none (unCLIP section 5.5), Karlo uses 4."""
+    candidates: int = 2
+    """Embeddings drawn for each picture; the one with the largest dot product with the text is kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriorConfig:
+    """The network; the defaults are Karlo's."""
+
+    embed_dim: int = 768
+    """Width of CLIP's text and image embeddings."""
+    text_width: int = 768
+    """Width of the text encoder's token states."""
+    context_length: int = 77
+    """Text tokens."""
+    num_layers: int = 20
+    num_heads: int = 32
+    head_dim: int = 64
+    """The transformer's width is num_heads x head_dim."""
+    diffusion: DiffusionConfig = field(
+        default_factory=lambda: DiffusionConfig(prediction="x_start", clip_x_start=5.0)
+    )
+    sampling: PriorSampling = field(default_factory=PriorSampling)
+
+    def __post_init__(self) -> None:
+        if self.diffusion.variance != "fixed_small":
+            raise ConfigError(
+                f"prior: diffusion.variance is {self.diffusion.variance!r}; the prior has one output "
+                "an embedding dimension, so use fixed_small"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriorRun:
+    """One training run: `accelerate launch -m prior.train --config FILE --out DIR`."""
+
+    clip: str
+    """Stage folder of the frozen CLIP."""
+    images: str
+    """Folder of captioned pictures."""
+    model: PriorConfig
+    train: TrainConfig
+    text_dropout: float = 0.1
+    """Share of samples whose text is replaced by the empty prompt (unCLIP section 2.2)."""
+    whitening_images: int = 4096
+    """Pictures from which the mean and standard deviation of CLIP's image embedding are taken."""

@@ -1,0 +1,42 @@
+"""The prior's training loss: mean squared error on the whitened x_start (unCLIP section 2.2)."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from prior.config import PriorConfig
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.gaussian import q_sample
+from unclip.diffusion.losses import diffusion_loss
+from unclip.diffusion.schedules import Schedule
+from unclip.training.draws import Draws
+
+
+def drop_text(text: TextFeatures, null: TextFeatures, drop: Bool[Tensor, " batch"]) -> TextFeatures:
+    """Replaces the rows marked in `drop` by the empty prompt's features (one row in `null`)."""
+    return TextFeatures(
+        torch.where(drop[:, None], null.embed, text.embed),
+        torch.where(drop[:, None, None], null.hidden, text.hidden),
+        torch.where(drop[:, None], null.mask, text.mask),
+    )
+
+
+def prior_loss(
+    model: nn.Module,
+    config: PriorConfig,
+    schedule: Schedule,
+    x_start: Float[Tensor, "batch dim"],
+    text: TextFeatures,
+    draws: Draws,
+) -> dict[str, Tensor]:
+    """Noises whitened embeddings to random times and scores the prediction.
+
+    Returns the mean loss and, to watch, the cosine between prediction and truth.
+    """
+    t = draws.integers(schedule.num_timesteps)
+    eps = draws.normal(x_start.shape[1:])
+    x_t = q_sample(schedule, x_start, t, eps)
+    output = model(x_t, t, text.embed, text.hidden, text.mask).float()
+    loss = diffusion_loss(schedule, config.diffusion, output, x_start, x_t, t, eps).mean()
+    cosine = nn.functional.cosine_similarity(output.detach(), x_start).mean()
+    return {"loss": loss, "cosine": cosine}

@@ -1,0 +1,97 @@
+"""Text features to a CLIP image embedding: sample N candidates, keep the one closest to the text."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from prior.model import Prior
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.denoiser import Denoiser, Network
+from unclip.diffusion.guidance import guide
+from unclip.diffusion.noise import Noise
+from unclip.diffusion.samplers import Callback, sample_ddpm
+from unclip.diffusion.schedules import build_schedule, respace
+
+
+class CandidateNoise:
+    """Draws for `candidates` embeddings a picture, neighbours first; each has a stream of its own."""
+
+    def __init__(self, noise: Noise, candidates: int) -> None:
+        self.noises = [noise.fork(str(i)) for i in range(candidates)]
+
+    def __call__(self, shape: torch.Size | tuple[int, ...]) -> Tensor:
+        return torch.stack([noise(shape) for noise in self.noises], dim=1).flatten(0, 1)
+
+    def fork(self, label: str) -> "CandidateNoise":
+        """Returns a copy whose streams are told apart by `label`."""
+        copy = CandidateNoise.__new__(CandidateNoise)
+        copy.noises = [noise.fork(label) for noise in self.noises]
+        return copy
+
+
+def best_candidate(
+    candidates: Float[Tensor, "batch candidates dim"], text_embed: Float[Tensor, "batch dim"]
+) -> Float[Tensor, "batch dim"]:
+    """Keeps the candidate with the largest dot product with the text embedding (unCLIP section 2.2).
+
+    Each picture is scored alone, in float32: the shape of the product never depends on the batch,
+    so neither does the choice.
+    """
+    kept = [rows[(rows.float() @ z.float()).argmax()] for rows, z in zip(candidates, text_embed, strict=True)]
+    return torch.stack(kept)
+
+
+@torch.inference_mode()
+def sample_image_embed(
+    prior: Prior,
+    text: TextFeatures,
+    null_text: TextFeatures,
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    candidates: int | None = None,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch dim"]:
+    """Samples CLIP image embeddings (not normalised, not whitened) for a batch of texts.
+
+    Args:
+        null_text: the empty prompt's features, one row or a row a picture; the unconditional branch.
+        noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
+        num_steps, guidance_scale, candidates: None takes the checkpoint's defaults.
+    """
+    defaults = prior.config.sampling
+    num_steps = defaults.num_steps if num_steps is None else num_steps
+    scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+    candidates = defaults.candidates if candidates is None else candidates
+
+    # The text is run once; candidates share it.
+    schedule = build_schedule(prior.config.diffusion)
+    network = _network(prior, text, null_text, scale, candidates)
+    denoiser = Denoiser(network, schedule, prior.config.diffusion)
+
+    # Ancestral sampling in whitened space.
+    draws = CandidateNoise(noise, candidates)
+    x = draws((prior.config.embed_dim,)).to(text.embed.device)
+    times = respace(schedule.num_timesteps, num_steps)
+    x = sample_ddpm(denoiser, x, times, draws, callback=callback)
+    embeds = prior.unwhiten(x.float())
+    return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)
+
+
+def _network(
+    prior: Prior, text: TextFeatures, null_text: TextFeatures, scale: float, candidates: int
+) -> Network:
+    """Closes the prior over its text; guided when `scale` is not 1."""
+    guided = scale != 1
+    if guided:
+        null = null_text if len(null_text.embed) == len(text.embed) else null_text.repeat_interleave(len(text.embed))
+        text = TextFeatures.cat([text, null])
+    both = prior.prepare(text).repeat(candidates)
+    cond = both.half() if guided else both
+
+    def call(x: Tensor, t: int, prefix) -> Tensor:
+        times = torch.full((len(x),), t, device=x.device)
+        return prior.step(x.to(text.hidden.dtype), times, prefix)
+
+    return guide(lambda x, t: call(x, t, cond), lambda x, t: call(x, t, both), scale)

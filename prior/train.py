@@ -1,0 +1,76 @@
+"""Trains the prior: `accelerate launch -m prior.train --config configs/pocket/prior.yaml --out DIR`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from prior.config import PriorRun
+from prior.loss import drop_text, prior_loss
+from prior.model import Prior, to_stage
+from unclip.checkpoint import save_stage
+from unclip.data.images import CaptionedImages
+from unclip.diffusion.schedules import build_schedule
+from unclip.training.companions import FrozenClip
+from unclip.training.draws import Draws
+from unclip.training.entry import run
+
+WHITENING_BATCH = 256
+
+
+class PriorStage:
+    """What the one training loop needs to know of the prior."""
+
+    name = "prior"
+    channels_last = False
+
+    def __init__(self, config: PriorRun) -> None:
+        self.config = config
+        self.schedule = build_schedule(config.model.diffusion)
+        self.clip = FrozenClip(config.clip)
+        self.dataset = CaptionedImages(config.images, self.clip.clip.config.image.image_size)
+        self.model = Prior(config.model)
+
+    def prepare(self, device: torch.device) -> None:
+        """Moves CLIP to the device and measures the whitening of its image embeddings."""
+        self.clip.prepare(device)
+        embeds = torch.cat(
+            [self.clip.image(images) for images in self._whitening_batches()]
+        )
+        self.model.clip_mean.copy_(embeds.mean(0, keepdim=True))
+        self.model.clip_std.copy_(embeds.std(0, keepdim=True))
+
+    def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
+        """Encodes a batch with CLIP, drops texts, and scores the prior on whitened embeddings."""
+        image_embed = self.clip.image(batch["image"])
+        x_start = (image_embed - self.model.clip_mean) / self.model.clip_std
+        text = self.clip.text(batch["caption"])
+        text = drop_text(text, self.clip.null, draws.bernoulli(self.config.text_dropout))
+        return prior_loss(model, self.config.model, self.schedule, x_start, text, draws)
+
+    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
+        """Writes a stage folder that names the CLIP it was trained on."""
+        metadata: dict[str, object] = {"clip": self.clip.fingerprint}
+        save_stage(folder, to_stage(self.config.model, state, metadata))
+
+    def sheet(self, model: nn.Module) -> Image.Image | None:
+        """The prior paints nothing."""
+        return None
+
+    def _whitening_batches(self) -> list[Tensor]:
+        count = min(self.config.whitening_images, len(self.dataset))
+        step = len(self.dataset) / count  # spread over the whole folder
+        images = [self.dataset[int(i * step), 0]["image"] for i in range(count)]
+        return list(torch.stack(images).split(WHITENING_BATCH))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    return run(argv, PriorRun, PriorStage)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

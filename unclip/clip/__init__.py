@@ -1,0 +1,1 @@
+"""CLIP: text and image towers, tokenizer, and the features they give."""

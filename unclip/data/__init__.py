@@ -1,0 +1,1 @@
+"""Training data: image folders, captions and the pocket world."""

@@ -1,0 +1,168 @@
+"""The pocket world: a bounded, seeded, indexable set of captioned scenes, drawn from the illustrations.
+
+`describe(index, seed)` says what a scene shows, `paint(scene, size_px)` draws it at any size from 64 to
+1024 pixels, so that large pictures are true targets for the upsamplers.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from unclip.data.filters import pencil_drawing, pixel_art
+from unclip.data.illustrations import HUES, index, main_hue, recoloured, sprite
+
+Style = Literal["cartoon", "flat illustration", "pencil drawing", "pixel art"]
+
+STYLES: tuple[Style, ...] = ("cartoon", "flat illustration", "pencil drawing", "pixel art")
+BACKGROUNDS = {
+    "red": (226, 84, 84),
+    "orange": (247, 178, 103),
+    "yellow": (252, 228, 130),
+    "green": (142, 205, 142),
+    "blue": (140, 190, 240),
+    "purple": (190, 160, 225),
+    "pink": (250, 196, 214),
+    "gray": (188, 192, 198),
+}
+RIDERS = ("astronaut", "robot", "cat", "dog", "penguin", "bird")
+MOUNTS = ("horse", "elephant", "camel", "whale", "turtle")
+PAIR_SHARE = 0.3
+"""Share of riding scenes that show the astronaut on the horse."""
+RIDE_SHARE = 0.25
+WHITE_SHARE = 0.4
+COLOURED_SHARE = 0.65
+"""Share of single things that are recoloured, where the drawing allows it."""
+MIN_PAINT_PX = 256
+"""Smaller pictures are painted at this size and reduced, so that all sizes show the same strokes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What a picture shows; everything random about it is decided here."""
+
+    source: str
+    style: Style
+    thing: str
+    """What stands alone, or rides."""
+    colour: str | None = None
+    """Of the thing, where it was recoloured."""
+    mount: str | None = None
+    """What is ridden."""
+    background: str | None = None
+    """A colour of `BACKGROUNDS`; None is white."""
+    scale: float
+    """Longer side over the picture's side."""
+    centre: tuple[float, float]
+    """Over the picture's side."""
+    mirrored: bool
+    grain_seed: int
+
+
+def describe(scene_index: int, seed: int = 0) -> Scene:
+    """Decides a scene as a pure function of its index and the seed."""
+    rng = np.random.default_rng([seed, scene_index])
+    style = STYLES[rng.integers(len(STYLES))]
+    sources = {about["style"]: name for name, about in index()["sources"].items()}
+    source = sources.get(style) or list(sources.values())[rng.integers(len(sources))]
+    things = [entry["thing"] for entry in index()["drawings"] if entry["source"] == source]
+
+    thing, mount = things[rng.integers(len(things))], None
+    if rng.random() < RIDE_SHARE:
+        thing, mount = RIDERS[rng.integers(len(RIDERS))], MOUNTS[rng.integers(len(MOUNTS))]
+        if rng.random() < PAIR_SHARE:
+            thing, mount = "astronaut", "horse"
+    colour = list(HUES)[rng.integers(len(HUES))]
+    recolour = mount is None and rng.random() < COLOURED_SHARE and main_hue(source, thing) is not None
+    background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
+    white = rng.random() < WHITE_SHARE or style == "pencil drawing"
+    if recolour and background == colour:
+        white = True  # a thing must stand out
+    scale = rng.uniform(0.66, 0.9) if mount is None else rng.uniform(0.86, 0.96)
+    play = max(0.0, 1 - scale) / 2
+    return Scene(
+        source=source,
+        style=style,
+        thing=thing,
+        colour=colour if recolour and style != "pencil drawing" else None,
+        mount=mount,
+        background=None if white else background,
+        scale=scale,
+        centre=(0.5 + play * rng.uniform(-0.8, 0.8), 0.5 + play * rng.uniform(-0.8, 0.8)),
+        mirrored=bool(rng.random() < 0.5) and thing not in ("book",),
+        grain_seed=int(rng.integers(2**31)),
+    )
+
+
+def captions(scene: Scene) -> list[str]:
+    """Says what a scene shows in a few ways; colours are named where they are seen."""
+    what = _with_article(f"{scene.colour} {scene.thing}" if scene.colour else scene.thing)
+    if scene.mount:
+        what = f"{what} riding {_with_article(scene.mount)}"
+    ground = f" on {_with_article(scene.background)} background" if scene.background else ""
+    plain = " on a white background" if not scene.background else ground
+    style = _with_article(scene.style) if scene.style != "pixel art" else scene.style
+    said = [
+        f"{what}{ground}, {scene.style}",
+        f"{style} of {what}{ground}",
+        f"{what}{plain}, {scene.style}",
+        f"{scene.style}, {what}{ground}",
+    ]
+    return list(dict.fromkeys(said))
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def paint(scene: Scene, size_px: int) -> Image.Image:
+    """Draws a scene as RGB; a small picture is a large one reduced."""
+    side = max(size_px, MIN_PAINT_PX)
+    ground = BACKGROUNDS[scene.background] if scene.background else (255, 255, 255)
+    canvas = Image.new("RGB", (side, side), ground)
+    figure = _figure(scene, round(scene.scale * side))
+    if scene.mirrored:
+        figure = figure.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    left = round(scene.centre[0] * side - figure.width / 2)
+    top = round(scene.centre[1] * side - figure.height / 2)
+    canvas.paste(figure, (left, top), figure)
+    rng = np.random.default_rng(scene.grain_seed)
+    if scene.style == "pencil drawing":
+        canvas = pencil_drawing(canvas, rng)
+    elif scene.style == "pixel art":
+        canvas = pixel_art(canvas, rng)
+    if size_px < side:
+        canvas = canvas.resize((size_px, size_px), Image.Resampling.BOX)
+    return canvas
+
+
+def _figure(scene: Scene, size_px: int) -> Image.Image:
+    """Draws what the scene shows, with alpha; the longer side has `size_px`."""
+    if scene.mount:
+        figure = _rider_on_mount(scene, 2 * size_px // 3)
+    elif scene.colour:
+        figure = recoloured(scene.source, scene.thing, scene.colour, size_px)
+    else:
+        figure = sprite(scene.source, scene.thing, size_px)
+    factor = size_px / max(figure.size)
+    width, height = (max(1, round(side * factor)) for side in figure.size)
+    return figure.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _rider_on_mount(scene: Scene, size_px: int) -> Image.Image:
+    """Seats the rider: on the upper edge of the mount's back, its lower end hidden by the mount."""
+    assert scene.mount is not None
+    mount = sprite(scene.source, scene.mount, size_px)
+    rider = sprite(scene.source, scene.thing, round(0.74 * size_px))
+    alpha = np.asarray(mount.getchannel("A")) > 128
+    middle = round(0.5 * mount.width)
+    back = alpha[:, middle - mount.width // 10 : middle + mount.width // 10]
+    seat = int(np.median(back.argmax(axis=0)))
+    sunk = round(0.22 * rider.height)
+    above = max(0, rider.height - sunk - seat)
+    canvas = Image.new("RGBA", (max(mount.width, rider.width), mount.height + above), (0, 0, 0, 0))
+    at = (canvas.width - mount.width) // 2
+    canvas.paste(rider, (at + middle - rider.width // 2, above + seat + sunk - rider.height), rider)
+    canvas.alpha_composite(mount, (at, above))
+    return canvas

@@ -1,0 +1,1 @@
+"""Diffusion mathematics that knows no network."""

@@ -1,0 +1,168 @@
+"""One pre-norm transformer for the prior and the CLIP towers.
+
+Parameter names are those of diffusers' PriorTransformer blocks (norm1, attn1, norm3, ff), so that
+loading Karlo's prior renames nothing. A causal transformer whose text comes first need not run the
+text at every step: `prefill` keeps its keys and values, `extend` runs what follows.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from unclip.nn.attention import attend
+
+Activation = Literal["gelu", "quick_gelu"]
+
+
+class KeyValues(NamedTuple):
+    """One block's keys and values."""
+
+    key: Float[Tensor, "batch heads keys head_dim"]
+    value: Float[Tensor, "batch heads keys head_dim"]
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI CLIP's approximation of GELU: x sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": nn.functional.gelu,
+    "quick_gelu": quick_gelu,
+}
+
+
+class Attention(nn.Module):
+    """Multi-head attention with biased projections."""
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        width = num_heads * head_dim
+        self.to_q = nn.Linear(dim, width)
+        self.to_k = nn.Linear(dim, width)
+        self.to_v = nn.Linear(dim, width)
+        self.to_out = nn.ModuleList([nn.Linear(width, dim)])
+
+    def heads(self, x: Tensor) -> Tensor:
+        """Splits the width into heads."""
+        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
+
+    def keys_values(self, x: Tensor) -> KeyValues:
+        """Projects tokens to keys and values."""
+        return KeyValues(self.heads(self.to_k(x)), self.heads(self.to_v(x)))
+
+    def forward(
+        self, x: Tensor, keys_values: KeyValues, mask: Tensor | None, causal: bool
+    ) -> Tensor:
+        """Lets the tokens x look at the given keys and values."""
+        q = self.heads(self.to_q(x))
+        out = attend(q, keys_values.key, keys_values.value, mask, causal)
+        return self.to_out[0](rearrange(out, "b h n d -> b n (h d)"))
+
+
+class Projection(nn.Module):
+    """The first linear layer of the feed-forward network and its activation."""
+
+    def __init__(self, dim: int, mlp_dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, mlp_dim)
+        self.activation = _ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Projects and activates."""
+        return self.activation(self.proj(x))
+
+
+class FeedForward(nn.Module):
+    """Linear, activation, linear; the index in between is kept free to keep diffusers' names."""
+
+    def __init__(self, dim: int, mlp_dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.net = nn.ModuleList(
+            [Projection(dim, mlp_dim, activation), nn.Identity(), nn.Linear(mlp_dim, dim)]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps every token alone."""
+        return self.net[2](self.net[0](x))
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        head_dim: int | None = None,
+        mlp_dim: int | None = None,
+        activation: Activation = "gelu",
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn1 = Attention(dim, num_heads, head_dim or dim // num_heads)
+        self.norm3 = nn.LayerNorm(dim, eps=eps)
+        self.ff = FeedForward(dim, mlp_dim or 4 * dim, activation)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        mask: Bool[Tensor, "#batch #heads #tokens #keys"] | None = None,
+        causal: bool = False,
+        cache: KeyValues | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens dim"], KeyValues]:
+        """Runs the block; returns its output and the keys and values of cache and tokens."""
+        normed = self.norm1(x)
+        keys_values = self.attn1.keys_values(normed)
+        if cache is not None:
+            pairs = zip(cache, keys_values, strict=True)
+            keys_values = KeyValues(*(torch.cat(pair, dim=2) for pair in pairs))
+        x = x + self.attn1(normed, keys_values, mask, causal)
+        return x + self.ff(self.norm3(x)), keys_values
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module],
+    x: Float[Tensor, "batch tokens dim"],
+    *,
+    mask: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Runs all blocks over all tokens; `mask` is True where a query may look at a key."""
+    for block in blocks:
+        x, _ = block(x, mask, causal)
+    return x
+
+
+def prefill(
+    blocks: Iterable[nn.Module],
+    prefix: Float[Tensor, "batch prefix dim"],
+    *,
+    mask: Bool[Tensor, "batch prefix"],
+) -> list[KeyValues]:
+    """Runs a causal prefix once and keeps every block's keys and values; `mask` marks valid tokens."""
+    cache = []
+    for block in blocks:
+        prefix, keys_values = block(prefix, mask[:, None, None, :], True)
+        cache.append(keys_values)
+    return cache
+
+
+def extend(
+    blocks: Iterable[nn.Module],
+    x: Float[Tensor, "batch tokens dim"],
+    cache: Sequence[KeyValues],
+    *,
+    prefix_mask: Bool[Tensor, "batch prefix"],
+) -> Float[Tensor, "batch tokens dim"]:
+    """Runs the tokens that follow a prefix: equals the tail of `run_blocks` over prefix and x."""
+    mask = nn.functional.pad(prefix_mask, (0, x.shape[1]), value=True)[:, None, None, :]
+    for block, keys_values in zip(blocks, cache, strict=True):
+        x, _ = block(x, mask, True, keys_values)
+    return x

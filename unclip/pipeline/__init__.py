@@ -1,0 +1,1 @@
+"""The assembled system: text to picture, variations, model folders."""

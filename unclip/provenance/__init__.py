@@ -1,0 +1,1 @@
+"""What a picture carries about how it was made."""

@@ -1,0 +1,89 @@
+"""What an upsampler is, how it samples by default, and what a training run of it needs."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from unclip.diffusion.sampling import SamplerName
+from unclip.diffusion.schedules import DiffusionConfig
+from unclip.errors import ConfigError
+from unclip.nn.unet import UNetConfig
+from unclip.training.settings import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpsamplerSampling:
+    """Defaults of `upsample`."""
+
+    num_steps: int = 7
+    sampler: SamplerName = "ddpm"
+    augmentation: float = 0.0
+    """Noise put on the low-resolution input, and told to the network, in [0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpsamplerConfig:
+    """The network; the defaults are Karlo's 64 -> 256."""
+
+    low_size: int = 64
+    """Side of the input picture, in pixels."""
+    image_size: int = 256
+    """Side of the output picture, in pixels."""
+    tells_augmentation: bool = False
+    """The network is told how much noise was put on the low-resolution input."""
+    unet: UNetConfig = field(
+        default_factory=lambda: UNetConfig(
+            in_channels=6,
+            attention=(False, False, False, False),
+            context_dim=None,
+            scale_shift=False,
+        )
+    )
+    diffusion: DiffusionConfig = field(
+        default_factory=lambda: DiffusionConfig(prediction="eps", clip_x_start=1.0)
+    )
+    sampling: UpsamplerSampling = field(default_factory=UpsamplerSampling)
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.low_size:
+            raise ConfigError(
+                f"upsampler: image_size {self.image_size} is no multiple of low_size {self.low_size}"
+            )
+        if self.unet.in_channels != 6 or self.unet.out_channels != 3 or any(self.unet.attention):
+            raise ConfigError(
+                "upsampler: the network takes 6 channels (noised picture, low-resolution picture), "
+                "gives 3 and has no attention (unCLIP section 2.1)"
+            )
+        if self.sampling.augmentation and not self.tells_augmentation:
+            raise ConfigError(
+                "upsampler: sampling.augmentation needs a network with tells_augmentation: true"
+            )
+
+    @property
+    def factor(self) -> int:
+        """How many times larger the output is."""
+        return self.image_size // self.low_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpsamplerRun:
+    """One training run: `accelerate launch -m upsamplers.train --config FILE --out DIR`."""
+
+    images: str
+    """Folder of captioned pictures; random crops are taken from them, never resized."""
+    crop_px: int
+    """Side of a training crop in output pixels; the network is convolutional and runs at any size."""
+    degradation: Literal["blur", "bsr"]
+    """How the low-resolution input is corrupted: `blur` for the first upsampler, `bsr` for the second."""
+    model: UpsamplerConfig
+    train: TrainConfig
+    max_augmentation: float = 0.5
+    """Largest noise level put on the low-resolution input; each sample's is uniform below it."""
+
+    def __post_init__(self) -> None:
+        step = self.model.factor
+        if self.crop_px % step:
+            raise ConfigError(f"upsampler: crop_px {self.crop_px} is no multiple of {step}")
+        if not 0 <= self.max_augmentation < 1:
+            raise ConfigError(
+                f"upsampler: max_augmentation is {self.max_augmentation}, expected [0, 1)"
+            )

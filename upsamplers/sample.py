@@ -1,0 +1,58 @@
+"""A small picture to a large one."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unclip.diffusion.denoiser import Denoiser
+from unclip.diffusion.noise import Noise
+from unclip.diffusion.samplers import Callback
+from unclip.diffusion.sampling import SamplerName, run_sampler
+from unclip.diffusion.schedules import build_schedule, respace
+from upsamplers.augmentation import augment
+from upsamplers.model import Upsampler, enlarge
+
+
+@torch.inference_mode()
+def upsample(
+    upsampler: Upsampler,
+    images: Float[Tensor, "batch 3 height width"],
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    sampler: SamplerName | None = None,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch 3 large_height large_width"]:
+    """Enlarges pictures in [-1, 1] by the upsampler's factor.
+
+    Args:
+        images: any size that the network's levels divide; it was made for `config.low_size`.
+        num_steps, sampler: None takes the checkpoint's defaults.
+
+    """
+    config, defaults = upsampler.config, upsampler.config.sampling
+    num_steps = defaults.num_steps if num_steps is None else num_steps
+    dtype = upsampler.unet.conv_in.weight.dtype
+    low_res = images.clamp(-1, 1)
+    level = None
+    if config.tells_augmentation:
+        level = torch.full((len(images),), defaults.augmentation, device=images.device)
+        eps = noise.fork("augmentation")(low_res.shape[1:]).to(low_res)
+        low_res = augment(low_res, level, eps)
+    low_res = enlarge(low_res.float(), config.factor).to(dtype)
+
+    # All that depends on the time is computed before the loop.
+    schedule = build_schedule(config.diffusion)
+    times = respace(schedule.num_timesteps, num_steps)
+    steps = {
+        t: upsampler.modulations(torch.full((len(images),), t, device=images.device), level)
+        for t in times
+    }
+
+    def network(x: Tensor, t: int) -> Tensor:
+        return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
+
+    x = noise((3, *low_res.shape[-2:])).to(images.device)
+    denoiser = Denoiser(network, schedule, config.diffusion)
+    name = sampler or defaults.sampler
+    return run_sampler(name, denoiser, x, times, noise, callback=callback).clamp(-1, 1)
