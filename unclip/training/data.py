@@ -1,0 +1,79 @@
+"""The order of the data: a stateless function of the position in an infinite stream.
+
+Position p belongs to epoch p // N and reads place p % N of that epoch's permutation. A step's global
+batch is a range of positions and every process takes its slice, so the order depends neither on the
+number of processes nor on where a run was interrupted.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from unclip.errors import ConfigError
+from unclip.training.settings import TrainConfig
+
+
+class MapDataset(Protocol):
+    """Samples by (index, position): the position decides captions and crops."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]: ...
+
+
+class PositionBatches:
+    """The batches of one process, from a step on: lists of (index, position)."""
+
+    def __init__(
+        self, length: int, config: TrainConfig, first_step: int, rank: int, world_size: int
+    ) -> None:
+        parts = world_size * config.accumulation
+        if config.batch_size % parts:
+            raise ConfigError(
+                f"train.batch_size {config.batch_size} does not divide over {world_size} processes x "
+                f"{config.accumulation} accumulated parts: use a multiple of {parts}"
+            )
+        self.length, self.config, self.first_step = length, config, first_step
+        self.part = config.batch_size // parts
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return (self.config.steps - self.first_step) * self.config.accumulation
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in range(self.first_step, self.config.steps):
+            for part in range(self.config.accumulation):
+                batch = []
+                for position in self.positions(step, part):
+                    if position // self.length != epoch:
+                        epoch = position // self.length
+                        order = permutation(self.config.seed, epoch, self.length)
+                    batch.append((int(order[position % self.length]), position))
+                yield batch
+
+    def positions(self, step: int, part: int) -> range:
+        """This process's share of a part of a step."""
+        start = step * self.config.batch_size
+        start += (part * self.world_size + self.rank) * self.part
+        return range(start, start + self.part)
+
+
+def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    """The order of an epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
+def make_loader(
+    dataset: MapDataset, batches: PositionBatches, num_workers: int
+) -> DataLoader[dict[str, Any]]:
+    """Loads the batches; never handed to Accelerate, which would shard them a second time."""
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # torch's Dataset is nominal, ours a protocol
+        batch_sampler=batches,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        multiprocessing_context="spawn" if num_workers else None,
+    )

@@ -1,0 +1,60 @@
+"""AdamW, and a learning rate that is a pure function of the step."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from unclip.errors import CheckpointError
+from unclip.training.settings import TrainConfig
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Builds AdamW; only matrices and kernels decay, norms, biases and single vectors do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0.0, fused=True
+    )
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Rises linearly over the warm-up, then stays, or falls to zero along a cosine."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    if config.decay == "constant":
+        return config.lr
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets every group's rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors: `exp_avg.PARAMETER` and so on."""
+    return {
+        f"{kind}.{name}": value
+        for name, parameter in model.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Puts named tensors back as the optimiser's state."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        kind, _, name = key.partition(".")
+        if name not in parameters:
+            raise CheckpointError(f"the optimiser's state names {name!r}, which the model has not")
+        parameter = parameters[name]
+        device = "cpu" if kind == "step" and parameter.device.type == "cpu" else parameter.device
+        optimizer.state[parameter][kind] = value.to(device)
