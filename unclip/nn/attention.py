@@ -1,10 +1,7 @@
-"""Attention goes through one function, `attend`: PyTorch's fused kernels, or xformers when asked for."""
+"""All attention goes through `attend`: PyTorch's fused kernels, or xformers when asked for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from importlib.util import find_spec
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,44 +10,37 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from unclip.errors import BackendError
 
-AttentionBackend = Literal["sdpa", "xformers"]
+BACKENDS = ("sdpa", "xformers")
 
-_backend: ContextVar[AttentionBackend] = ContextVar("attention_backend", default="sdpa")
+# One setting for the process and not one for each thread: a server's workers must not silently
+# fall back to the default.
+_backend = "sdpa"
 
 
 def set_attention_backend(name: str) -> None:
-    """Chooses the kernels of every later `attend` in this context.
+    """Chooses the kernels of every later `attend` in this process.
 
     Raises:
         BackendError: the name is unknown, or xformers is not installed or not usable here.
     """
-    if name not in ("sdpa", "xformers"):
-        raise BackendError(f"attention backend {name!r} is unknown: choose sdpa or xformers")
+    global _backend
+    if name not in BACKENDS:
+        raise BackendError(f"attention backend {name!r} is unknown: choose {' or '.join(BACKENDS)}")
     if name == "xformers":
         _check_xformers()
-    _backend.set(name)
+    _backend = name
 
 
 @contextmanager
 def attention_backend(name: str) -> Iterator[None]:
     """Chooses the kernels within a `with` block; raises as `set_attention_backend`."""
-    token = _backend.set(_backend.get())
+    global _backend
+    before = _backend
+    set_attention_backend(name)
     try:
-        set_attention_backend(name)
         yield
     finally:
-        _backend.reset(token)
-
-
-def _check_xformers() -> None:
-    if find_spec("xformers") is None:
-        raise BackendError(
-            "attention backend xformers is not installed: pip install 'unclip[xformers]', or use sdpa"
-        )
-    if not torch.cuda.is_available():
-        raise BackendError(
-            "attention backend xformers needs a CUDA device and none is available: use sdpa"
-        )
+        _backend = before
 
 
 def attend(
@@ -63,34 +53,80 @@ def attend(
     """Computes softmax(q k^T / sqrt(head_dim)) v.
 
     Args:
-        mask: True where a query may look at a key; None means everywhere.
-        causal: query i sees keys up to i + (keys - tokens), besides what `mask` allows: the last
-            query sees all keys, so that queries may continue cached keys.
+        mask: True where a query may look at a key; None means everywhere. A query that may look
+            nowhere gets zeros.
+        causal: the queries are the last of the keys' tokens, and each sees the keys up to its own,
+            besides what `mask` allows.
     """
     tokens, keys = q.shape[2], k.shape[2]
     if causal and (mask is not None or tokens != keys):
-        allowed = torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(keys - tokens)
-        mask = allowed[None, None] if mask is None else mask & allowed
-        causal = False
-    if _backend.get() == "xformers":
+        mask, causal = causal_mask(tokens, keys, mask, device=q.device), False
+    if _backend == "xformers":
+        if not q.is_cuda:
+            raise BackendError(
+                f"attention backend xformers got tensors on {q.device.type}, it needs CUDA: "
+                "choose sdpa"
+            )
         return _attend_xformers(q, k, v, mask, causal)
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
 
 
-def _attend_xformers(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
-) -> Tensor:
-    from xformers import ops  # pyright: ignore[reportMissingImports]  # optional extra
+def causal_mask(
+    tokens: int,
+    keys: int,
+    mask: Bool[Tensor, "batch #heads #tokens keys"] | None = None,
+    *,
+    device: torch.device,
+) -> Bool[Tensor, "batch #heads tokens keys"]:
+    """Joins `mask` and the rule that the last `tokens` of `keys` tokens see none after them."""
+    allowed = torch.ones(tokens, keys, dtype=torch.bool, device=device).tril(keys - tokens)
+    return allowed[None, None] if mask is None else mask & allowed
+
+
+def _check_xformers() -> None:
+    try:
+        from xformers import ops  # pyright: ignore[reportMissingImports]  # an optional extra
+    except ImportError as error:
+        raise BackendError(
+            f"attention backend xformers cannot be imported ({_first_line(error)}): "
+            "pip install 'unclip[xformers]', or choose sdpa"
+        ) from error
+    if not torch.cuda.is_available():
+        raise BackendError(
+            "attention backend xformers needs a CUDA device and there is none: choose sdpa"
+        )
+    # An xformers built for another torch or GPU imports well and has no kernels.
+    probe = torch.zeros(1, 8, 1, 64, dtype=torch.float16, device="cuda")
+    try:
+        ops.memory_efficient_attention(probe, probe, probe)
+    except (NotImplementedError, RuntimeError) as error:
+        raise BackendError(
+            f"attention backend xformers has no kernel for this device ({_first_line(error)}): "
+            "choose sdpa"
+        ) from error
+
+
+def _attend_xformers(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    from xformers import ops  # pyright: ignore[reportMissingImports]  # an optional extra
 
     bias = None
     if causal:
         bias = ops.LowerTriangularMask()
     elif mask is not None:
-        shape = (*q.shape[:3], k.shape[2])
-        bias = torch.zeros(shape, dtype=q.dtype, device=q.device)
-        bias = bias.masked_fill(~mask, float("-inf"))
+        # Its kernels want rows that begin at multiples of eight elements.
+        keys = k.shape[2]
+        bias = q.new_zeros(*q.shape[:3], keys + -keys % 8)[..., :keys]
+        bias = bias.masked_fill_(~mask, float("-inf"))
+
     # xformers lays tokens before heads.
     out = ops.memory_efficient_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_bias=bias
-    )
-    return out.transpose(1, 2)
+    ).transpose(1, 2)
+    if mask is not None:
+        # A row of nothing but -inf gives NaN there and zeros in PyTorch.
+        out = out.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
+    return out
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

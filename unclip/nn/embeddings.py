@@ -1,10 +1,11 @@
-"""Times (and other scalars) as vectors: sinusoids and a small network over them."""
+"""Times, and other scalars, as vectors: sinusoids and a small network over them."""
 
 import math
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 
 def sinusoid(
@@ -12,7 +13,7 @@ def sinusoid(
 ) -> Float[Tensor, "batch dim"]:
     """Embeds scalars as [cos(t f_i), sin(t f_i)], f_i = max_period^(-i / (dim / 2)), in float32.
 
-    The order (cosine first) and frequencies are Karlo's; `dim` is even.
+    `dim` is even. The order, cosine first, is that of ADM (arXiv 2105.05233) and Karlo.
     """
     half = dim // 2
     steps = torch.arange(half, dtype=torch.float32, device=t.device)
@@ -31,4 +32,4 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, wave: Float[Tensor, "batch in_dim"]) -> Float[Tensor, "batch dim"]:
         """Maps sinusoids to the width that the network adds or reads."""
-        return self.linear_2(nn.functional.silu(self.linear_1(wave)))
+        return self.linear_2(silu(self.linear_1(wave)))

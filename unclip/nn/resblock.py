@@ -1,18 +1,22 @@
-"""The residual block of the U-Net, which may halve or double the picture (ADM, arXiv 2105.05233)."""
+"""The U-Net's residual block, which may halve or double the picture (ADM, arXiv 2105.05233)."""
 
 from typing import Literal
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, silu
+
+from unclip.nn.initialise import zero
 
 
 class ResBlock(nn.Module):
     """norm, SiLU, [resample], conv; time; norm, SiLU, conv; plus the (resampled) input.
 
     The time enters prepared (`modulation`): with `scale_shift` as norm(h) (1 + scale) + shift,
-    without as an addition before the second norm.
+    without as an addition before the second norm. The second convolution begins at zero, so that
+    a block begins as its shortcut.
     """
 
     def __init__(
@@ -32,21 +36,21 @@ class ResBlock(nn.Module):
         self.resample = resample
         self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        width = 2 * out_channels if scale_shift else out_channels
-        self.time_emb_proj = nn.Linear(temb_dim, width)
+        self.time_emb_proj = nn.Linear(temb_dim, (2 if scale_shift else 1) * out_channels)
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        # A block begins as the identity.
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]  # a bias is there by default
+        self.conv2 = zero(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.conv_shortcut = (
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         )
 
-    def modulation(self, temb: Float[Tensor, "batch temb"]) -> Float[Tensor, "batch width"]:
-        """Projects the time embedding: scale and shift, or what is added."""
-        return self.time_emb_proj(silu(temb))
+    def modulation(self, temb: Float[Tensor, "batch temb"]) -> Float[Tensor, "batch modulation"]:
+        """Prepares what the time does to the block: [1 + scale, shift], or what is added."""
+        told = self.time_emb_proj(silu(temb))
+        if not self.scale_shift:
+            return told
+        scale, shift = told.chunk(2, dim=1)
+        return torch.cat([1 + scale, shift], dim=1)
 
     def forward(
         self,
@@ -54,23 +58,22 @@ class ResBlock(nn.Module):
         modulation: Float[Tensor, "batch modulation"],
     ) -> Float[Tensor, "batch out_channels new_height new_width"]:
         """Runs the block with a prepared modulation."""
-        h = self._resample(silu(self.norm1(x)))
-        x = self._resample(x)
-        h = self.conv1(h)
-        modulation = rearrange(modulation, "b c -> b c 1 1")
+        h = self.conv1(self._resample(silu(self.norm1(x))))
+        told = rearrange(modulation, "b c -> b c 1 1")
         if self.scale_shift:
-            scale, shift = modulation.chunk(2, dim=1)
-            h = self.norm2(h) * (1 + scale) + shift
+            factor, shift = told.chunk(2, dim=1)
+            # One kernel in place of two.
+            h = torch.addcmul(shift, self.norm2(h), factor)
         else:
-            h = self.norm2(h + modulation)
+            h = self.norm2(h + told)
         h = self.conv2(self.dropout(silu(h)))
-        if self.conv_shortcut is not None:
-            x = self.conv_shortcut(x)
-        return x + h
+
+        x = self._resample(x)
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
     def _resample(self, x: Tensor) -> Tensor:
         if self.resample == "down":
             return avg_pool2d(x, 2)
         if self.resample == "up":
-            return interpolate(x, scale_factor=2, mode="nearest")
+            return interpolate(x, scale_factor=2.0, mode="nearest")
         return x

@@ -5,15 +5,17 @@ loading Karlo's prior renames nothing. A causal transformer whose text comes fir
 text at every step: `prefill` keeps its keys and values, `extend` runs what follows.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import gelu, pad
 
-from unclip.nn.attention import attend
+from unclip.errors import ConfigError
+from unclip.nn.attention import attend, causal_mask
 
 Activation = Literal["gelu", "quick_gelu"]
 
@@ -31,7 +33,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": nn.functional.gelu,
+    "gelu": gelu,
     "quick_gelu": quick_gelu,
 }
 
@@ -93,7 +95,11 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """x + attention(norm(x)), then x + feed-forward(norm(x)).
+
+    Raises:
+        ConfigError: `head_dim` is not given and `num_heads` does not divide `dim`.
+    """
 
     def __init__(
         self,
@@ -105,15 +111,24 @@ class TransformerBlock(nn.Module):
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if head_dim is None and dim % num_heads:
+            raise ConfigError(
+                f"transformer: width {dim} does not divide into {num_heads} heads: "
+                "change one of them or give head_dim"
+            )
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn1 = Attention(dim, num_heads, head_dim or dim // num_heads)
         self.norm3 = nn.LayerNorm(dim, eps=eps)
         self.ff = FeedForward(dim, mlp_dim or 4 * dim, activation)
 
+    def keys_values(self, x: Float[Tensor, "batch tokens dim"]) -> KeyValues:
+        """Computes what later tokens will see of the tokens x."""
+        return self.attn1.keys_values(self.norm1(x))
+
     def forward(
         self,
         x: Float[Tensor, "batch tokens dim"],
-        mask: Bool[Tensor, "#batch #heads #tokens #keys"] | None = None,
+        mask: Bool[Tensor, "#batch #heads #tokens keys"] | None = None,
         causal: bool = False,
         cache: KeyValues | None = None,
     ) -> tuple[Float[Tensor, "batch tokens dim"], KeyValues]:
@@ -128,41 +143,59 @@ class TransformerBlock(nn.Module):
 
 
 def run_blocks(
-    blocks: Iterable[nn.Module],
+    blocks: nn.ModuleList | Sequence[TransformerBlock],
     x: Float[Tensor, "batch tokens dim"],
     *,
     mask: Bool[Tensor, "#batch #heads #tokens tokens"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch tokens dim"]:
     """Runs all blocks over all tokens; `mask` is True where a query may look at a key."""
+    if causal and mask is not None:
+        mask, causal = causal_mask(x.shape[1], x.shape[1], mask, device=x.device), False
     for block in blocks:
         x, _ = block(x, mask, causal)
     return x
 
 
 def prefill(
-    blocks: Iterable[nn.Module],
+    blocks: nn.ModuleList | Sequence[TransformerBlock],
     prefix: Float[Tensor, "batch prefix dim"],
     *,
-    mask: Bool[Tensor, "batch prefix"],
+    mask: Bool[Tensor, "batch prefix"] | None,
 ) -> list[KeyValues]:
-    """Runs a causal prefix once and keeps every block's keys and values; `mask` marks valid tokens."""
-    cache = []
-    for block in blocks:
-        prefix, keys_values = block(prefix, mask[:, None, None, :], True)
+    """Runs a causal prefix once and keeps every block's keys and values.
+
+    Args:
+        mask: marks the valid tokens; None is all of them.
+    """
+    cache, length = [], prefix.shape[1]
+    allowed = None
+    if mask is not None:
+        allowed = causal_mask(length, length, mask[:, None, None], device=prefix.device)
+    for block in blocks[:-1]:
+        prefix, keys_values = block(prefix, allowed, allowed is None)
         cache.append(keys_values)
-    return cache
+    # Nobody reads what the last block makes of the prefix.
+    last = cast(TransformerBlock, blocks[-1])
+    return [*cache, last.keys_values(prefix)]
 
 
 def extend(
-    blocks: Iterable[nn.Module],
+    blocks: nn.ModuleList | Sequence[TransformerBlock],
     x: Float[Tensor, "batch tokens dim"],
     cache: Sequence[KeyValues],
     *,
-    prefix_mask: Bool[Tensor, "batch prefix"],
+    prefix_mask: Bool[Tensor, "batch prefix"] | None,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Runs the tokens that follow a prefix: equals the tail of `run_blocks` over prefix and x."""
-    mask = nn.functional.pad(prefix_mask, (0, x.shape[1]), value=True)[:, None, None, :]
+    """Runs the tokens that follow a prefix: the tail of causal `run_blocks` over prefix and x.
+
+    Args:
+        cache: what `prefill` returned.
+        prefix_mask: the mask that `prefill` had.
+    """
+    tokens = x.shape[1]
+    mask = None if prefix_mask is None else pad(prefix_mask, (0, tokens), value=True)[:, None, None]
+    allowed = causal_mask(tokens, cache[0].key.shape[2] + tokens, mask, device=x.device)
     for block, keys_values in zip(blocks, cache, strict=True):
-        x, _ = block(x, mask, True, keys_values)
+        x, _ = block(x, allowed, False, keys_values)
     return x

@@ -1,0 +1,68 @@
+"""The U-Net's attention: positions see each other and added tokens (GLIDE, arXiv 2112.10741).
+
+The added tokens' keys and values are the same at every sampling step, so they are prepared outside
+(`SpatialAttention.context`) and handed in as a `Context`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from unclip.nn.attention import attend
+from unclip.nn.initialise import zero
+from unclip.nn.transformer import KeyValues
+
+
+class Context(NamedTuple):
+    """The added tokens' keys and values for every attention, and which tokens are valid."""
+
+    keys_values: tuple[KeyValues, ...]
+    mask: Bool[Tensor, "batch tokens"] | None
+
+    def keys_mask(self, positions: int) -> Bool[Tensor, "batch 1 1 keys"] | None:
+        """Returns which keys are valid where the picture has so many positions; None for all."""
+        if self.mask is None:
+            return None
+        return pad(self.mask, (0, positions), value=True)[:, None, None]
+
+
+class SpatialAttention(nn.Module):
+    """x + attention(norm(x)); without a `context_dim` it is plain self-attention."""
+
+    def __init__(self, channels: int, head_dim: int, context_dim: int | None, groups: int) -> None:
+        super().__init__()
+        self.num_heads = channels // head_dim
+        self.group_norm = nn.GroupNorm(groups, channels, eps=1e-5)
+        self.to_q = nn.Linear(channels, channels)
+        self.to_k = nn.Linear(channels, channels)
+        self.to_v = nn.Linear(channels, channels)
+        if context_dim is not None:
+            self.add_k_proj = nn.Linear(context_dim, channels)
+            self.add_v_proj = nn.Linear(context_dim, channels)
+        self.to_out = nn.ModuleList([zero(nn.Linear(channels, channels))])
+
+    def context(self, tokens: Float[Tensor, "batch tokens dim"]) -> KeyValues:
+        """Projects the added tokens to keys and values."""
+        return KeyValues(self._heads(self.add_k_proj(tokens)), self._heads(self.add_v_proj(tokens)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        context: KeyValues | None,
+        mask: Bool[Tensor, "batch 1 1 keys"] | None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Attends; `mask` covers the added tokens, then the positions (`Context.keys_mask`)."""
+        tokens = rearrange(self.group_norm(x), "b c h w -> b (h w) c")
+        q, k, v = (self._heads(to(tokens)) for to in (self.to_q, self.to_k, self.to_v))
+        if context is not None:
+            k = torch.cat([context.key, k], dim=2)
+            v = torch.cat([context.value, v], dim=2)
+        out = rearrange(attend(q, k, v, mask), "b n p d -> b p (n d)")
+        return x + rearrange(self.to_out[0](out), "b (h w) c -> b c h w", h=x.shape[2])
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b p (n d) -> b n p d", n=self.num_heads)
