@@ -1,53 +1,80 @@
-"""The shape of a CLIP; the defaults are ViT-L/14's, which Karlo uses."""
+"""The shape of a CLIP: two transformer towers that end in one space.
+
+The defaults are those of ViT-L/14, save the activation: OpenAI's own weights use `quick_gelu`.
+"""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from unclip.errors import ConfigError
-from unclip.nn.transformer import Activation
+
+Clean = Literal["open_clip", "hugging_face"]
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextConfig:
-    """The text tower, a causal transformer."""
+    """The causal text tower and its tokenizer."""
 
     width: int = 768
     num_layers: int = 12
     num_heads: int = 12
     mlp_dim: int = 3072
     context_length: int = 77
-    """Tokens, start and end included."""
+    """Tokens of a prompt, start and end included; longer prompts are cut."""
     vocab_size: int = 49408
+    """512 for bytes, then the first merges of CLIP's list, then start and end of text."""
+    clean: Clean = "open_clip"
+    """Whose reading of odd characters the tokenizer follows; both read plain English alike."""
+
+    def __post_init__(self) -> None:
+        _check_heads("text", self.width, self.num_heads)
+        if self.context_length < 2:
+            raise ConfigError(f"text.context_length is {self.context_length}, expected 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageConfig:
-    """The image tower, a vision transformer."""
+    """The image tower and how pictures are prepared for it."""
 
     width: int = 1024
     num_layers: int = 24
     num_heads: int = 16
     mlp_dim: int = 4096
     patch_size: int = 14
+    """Side of a patch in pixels."""
     image_size: int = 224
-    """Side of the square it sees, in pixels."""
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    """Of each channel, for pictures in [0, 1]."""
-    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    """Side of the square picture in pixels."""
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    """Of red, green, blue in [0, 1]; subtracted."""
+    std: tuple[float, float, float] = OPENAI_STD
+    """Divided by, after the mean was subtracted."""
 
     def __post_init__(self) -> None:
+        _check_heads("image", self.width, self.num_heads)
         if self.image_size % self.patch_size:
             raise ConfigError(
-                f"clip.image: image_size {self.image_size} is no multiple of patch_size {self.patch_size}"
+                f"image.image_size is {self.image_size}, expected a multiple of image.patch_size "
+                f"{self.patch_size}"
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CLIPConfig:
-    """Both towers and the space they share."""
+    """Both towers."""
 
     embed_dim: int = 768
-    activation: Activation = "quick_gelu"
-    """OpenAI's weights need quick_gelu; a mismatch degrades silently, so it is always said."""
-    eps: float = 1e-5
+    """Width of the shared space."""
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
+    eps: float = 1e-5
+    """Of the layer norms."""
+
+
+def _check_heads(tower: str, width: int, num_heads: int) -> None:
+    if num_heads < 1 or width % num_heads:
+        raise ConfigError(
+            f"{tower}.width is {width}, expected a multiple of {tower}.num_heads {num_heads}"
+        )

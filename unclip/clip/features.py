@@ -1,4 +1,4 @@
-"""What the text tower gives: an embedding, the tokens' states, and which tokens are text."""
+"""What CLIP says of a text: all that the prior and the decoder ever see of a prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,31 +10,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Features of a batch of prompts."""
+    """A batch of encoded prompts."""
 
     embed: Float[Tensor, "batch dim"]
-    """CLIP's text embedding, not normalised."""
+    """Pooled and projected, in the space shared with pictures; not normalised."""
     hidden: Float[Tensor, "batch tokens width"]
-    """Token states after the final norm."""
+    """State of every token after the final norm."""
     mask: Bool[Tensor, "batch tokens"]
-    """True from the start token to the end token, False on padding."""
+    """True from start to end of text, False on padding."""
 
     def __len__(self) -> int:
         return len(self.embed)
 
-    def __getitem__(self, rows: slice) -> "TextFeatures":
+    def __getitem__(self, rows: slice | Sequence[int] | Tensor) -> "TextFeatures":
+        """Selects rows; always a batch again."""
         return TextFeatures(self.embed[rows], self.hidden[rows], self.mask[rows])
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "TextFeatures":
-        """Moves and converts; the mask stays boolean."""
+        """Moves to a device; `dtype` is of the floating-point parts."""
         return TextFeatures(
-            self.embed.to(device, dtype), self.hidden.to(device, dtype), self.mask.to(device)
+            self.embed.to(device=device, dtype=dtype),
+            self.hidden.to(device=device, dtype=dtype),
+            self.mask.to(device=device),
         )
 
     def repeat_interleave(self, times: int) -> "TextFeatures":
-        """Repeats every row, neighbours first."""
+        """Repeats every row, copies side by side."""
         return TextFeatures(
             self.embed.repeat_interleave(times, 0),
             self.hidden.repeat_interleave(times, 0),
@@ -43,7 +46,7 @@ class TextFeatures:
 
     @staticmethod
     def cat(parts: Sequence["TextFeatures"]) -> "TextFeatures":
-        """Joins batches."""
+        """Joins batches row after row."""
         return TextFeatures(
             torch.cat([part.embed for part in parts]),
             torch.cat([part.hidden for part in parts]),

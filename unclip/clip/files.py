@@ -1,4 +1,4 @@
-"""CLIP as a stage folder's content: configuration, weights, and the tokenizer's merges as text."""
+"""A CLIP as the content of a stage folder, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,31 +16,59 @@ MERGES = "merges.txt"
 
 
 def clip_to_stage(clip: CLIP) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, bytes]]:
-    """Returns configuration, weights and extra files."""
-    extra = {MERGES: clip.tokenizer.merges_text().encode()}
-    return to_dict(clip.config), clip.state_dict(), extra
+    """Returns the config, the tensors and the extra files of a stage folder."""
+    config = {**to_dict(clip.config), "fingerprint": clip.fingerprint()}
+    return config, dict(clip.state_dict()), {MERGES: clip.tokenizer.merges_file()}
 
 
 def clip_from_stage(
-    config: Mapping[str, Any], tensors: Mapping[str, Tensor], extra: Mapping[str, bytes]
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], extra_files: Mapping[str, bytes]
 ) -> CLIP:
-    """Builds a CLIP in evaluation mode from what `clip_to_stage` gives.
+    """Builds a CLIP in evaluation mode and float32 from what `clip_to_stage` gave.
 
     Raises:
-        CheckpointError: the merges are missing, or the weights do not fit.
+        CheckpointError: the merges are missing, or names or shapes do not fit the config.
+        ConfigError: the config has unknown keys or wrong values.
     """
-    shape = from_dict(CLIPConfig, config, "clip/config.json")
-    if MERGES not in extra:
-        raise CheckpointError(f"clip: {MERGES} is missing beside the weights")
-    merges = parse_merges(extra[MERGES].decode("utf-8"))
-    tokenizer = Tokenizer(merges, shape.text.vocab_size, shape.text.context_length)
+    if MERGES not in extra_files:
+        raise CheckpointError(f"this CLIP folder has no {MERGES}: copy the folder whole")
+    values = dict(config)
+    fingerprint = values.pop("fingerprint", None)
+    return build_clip(
+        from_dict(CLIPConfig, values, "clip/config.json"),
+        tensors,
+        parse_merges(extra_files[MERGES].decode("utf-8")),
+        fingerprint=fingerprint,
+    )
+
+
+def build_clip(
+    config: CLIPConfig,
+    tensors: Mapping[str, Tensor],
+    merges: list[tuple[str, str]],
+    *,
+    fingerprint: str | None = None,
+) -> CLIP:
+    """Builds a CLIP in evaluation mode and float32 from weights under our names.
+
+    Raises:
+        CheckpointError: names or shapes do not fit the config; the first ten are listed.
+    """
+    text = config.text
+    tokenizer = Tokenizer(merges, text.vocab_size, text.context_length, text.clean)
     with torch.device("meta"):
-        clip = CLIP(shape, tokenizer)
-    wanted = {name: tensor.shape for name, tensor in clip.state_dict().items()}
-    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
-        differing = sorted(wanted.keys() ^ tensors.keys()) or [
-            name for name in wanted if wanted[name] != tensors[name].shape
-        ]
-        raise CheckpointError(f"clip: the weights do not fit the config: {', '.join(differing[:10])}")
-    clip.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+        clip = CLIP(config, tokenizer, fingerprint=fingerprint)
+    wanted = clip.state_dict()
+    problems = [f"missing {name}" for name in wanted.keys() - tensors.keys()]
+    problems += [f"unknown {name}" for name in tensors.keys() - wanted.keys()]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & tensors.keys()
+        if tensors[name].shape != wanted[name].shape
+    ]
+    if problems:
+        rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
+        listed = "; ".join(sorted(problems)[:10])
+        raise CheckpointError(f"CLIP weights do not fit their config: {listed}{rest}")
+    clip.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
     return clip.eval()

@@ -1,141 +1,215 @@
-"""Other people's CLIP weights under our names: open_clip's, OpenAI's and Hugging Face's.
+"""CLIP weights of open_clip, OpenAI and Hugging Face under our names, and the config they imply.
 
-open_clip and OpenAI share their names; their attention projects q, k and v at once, ours apart.
+open_clip and OpenAI use the same names, with queries, keys and values in one matrix. The number of
+heads and the kind of GELU stand in no weights: a library's config says them; OpenAI's are known.
 """
 
-import re
+import math
 from collections.abc import Mapping
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
-from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
+from unclip.clip.config import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Clean,
+    CLIPConfig,
+    ImageConfig,
+    TextConfig,
+)
+from unclip.clip.names import rename_hugging_face, rename_open_clip
 from unclip.errors import CheckpointError
-from unclip.nn.transformer import Activation
 
-IGNORED = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+Activation = Literal["gelu", "quick_gelu"]
+Triple = tuple[float, float, float]
+OPENAI_HEAD_DIM = 64
+MAX_LOGIT_SCALE = math.log(100)
 
-_OPEN_CLIP = [
-    (r"^token_embedding\.", "text.token_embedding."),
-    (r"^positional_embedding$", "text.position_embedding"),
-    (r"^transformer\.resblocks\.", "text.blocks."),
-    (r"^ln_final\.", "text.final_norm."),
-    (r"^text_projection$", "text.projection.weight"),
-    (r"^visual\.conv1\.", "image.patch_embedding."),
-    (r"^visual\.class_embedding$", "image.class_embedding"),
-    (r"^visual\.positional_embedding$", "image.position_embedding"),
-    (r"^visual\.ln_pre\.", "image.pre_norm."),
-    (r"^visual\.transformer\.resblocks\.", "image.blocks."),
-    (r"^visual\.ln_post\.", "image.post_norm."),
-    (r"^visual\.proj$", "image.projection.weight"),
-    (r"\.ln_1\.", ".norm1."),
-    (r"\.ln_2\.", ".norm3."),
-    (r"\.attn\.out_proj\.", ".attn1.to_out.0."),
-    (r"\.mlp\.c_fc\.", ".ff.net.0.proj."),
-    (r"\.mlp\.c_proj\.", ".ff.net.2."),
-]
-
-_HUGGING_FACE = [
-    (r"^text_model\.embeddings\.token_embedding\.", "text.token_embedding."),
-    (r"^text_model\.embeddings\.position_embedding\.weight$", "text.position_embedding"),
-    (r"^text_model\.encoder\.layers\.", "text.blocks."),
-    (r"^text_model\.final_layer_norm\.", "text.final_norm."),
-    (r"^text_projection\.", "text.projection."),
-    (r"^vision_model\.embeddings\.patch_embedding\.", "image.patch_embedding."),
-    (r"^vision_model\.embeddings\.class_embedding$", "image.class_embedding"),
-    (r"^vision_model\.embeddings\.position_embedding\.weight$", "image.position_embedding"),
-    (r"^vision_model\.pre_layrnorm\.", "image.pre_norm."),
-    (r"^vision_model\.encoder\.layers\.", "image.blocks."),
-    (r"^vision_model\.post_layernorm\.", "image.post_norm."),
-    (r"^visual_projection\.", "image.projection."),
-    (r"\.layer_norm1\.", ".norm1."),
-    (r"\.layer_norm2\.", ".norm3."),
-    (r"\.self_attn\.out_proj\.", ".attn1.to_out.0."),
-    (r"\.self_attn\.([qkv])_proj\.", r".attn1.to_\1."),
-    (r"\.mlp\.fc1\.", ".ff.net.0.proj."),
-    (r"\.mlp\.fc2\.", ".ff.net.2."),
-]
-
-TRANSPOSED = ("text_projection", "visual.proj")
-"""open_clip keeps these as (width, embed); a linear layer has (embed, width)."""
+_OPEN_CLIP_TEXT_OPTIONS = {
+    "context_length",
+    "vocab_size",
+    "width",
+    "heads",
+    "layers",
+    "mlp_ratio",
+    "norm_kwargs",
+}
+_OPEN_CLIP_VISION_OPTIONS = {
+    "image_size",
+    "patch_size",
+    "width",
+    "head_width",
+    "layers",
+    "mlp_ratio",
+    "norm_kwargs",
+    "patch_dropout",
+}
+"""Options that are read, or that the weights tell; others may change the arithmetic."""
+_HUGGING_FACE_DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+"""What an older config.json leaves out."""
 
 
-def from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames open_clip's or OpenAI's weights and splits the fused projections."""
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name in IGNORED:
-            continue
-        if name in TRANSPOSED:
-            tensor = tensor.T
-        new = _rename(name, _OPEN_CLIP)
-        fused = re.match(r"(.*)\.attn\.in_proj_(weight|bias)$", new)
-        if fused is None:
-            renamed[new] = tensor
-            continue
-        for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-            renamed[f"{fused[1]}.attn1.to_{letter}.{fused[2]}"] = part
-    return renamed
-
-
-def from_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the weights of transformers' CLIPModel."""
-    return {
-        _rename(name, _HUGGING_FACE): tensor
-        for name, tensor in tensors.items()
-        if not name.endswith("position_ids")
-    }
-
-
-def _rename(name: str, rules: list[tuple[str, str]]) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def infer_config(
+def from_open_clip(
     tensors: Mapping[str, Tensor],
+    model_config: Mapping[str, Any],
     *,
-    activation: Activation,
-    text_heads: int | None = None,
-    image_heads: int | None = None,
-) -> CLIPConfig:
-    """Reads a CLIP's shape off its weights (under our names).
+    quick_gelu: bool | None = None,
+    mean: Triple = OPENAI_MEAN,
+    std: Triple = OPENAI_STD,
+) -> tuple[CLIPConfig, dict[str, Tensor]]:
+    """Converts an open_clip CLIP with a vision transformer.
 
     Args:
-        activation: weights do not tell it; OpenAI's need quick_gelu.
-        text_heads, image_heads: None for 64 dimensions a head, as in all published models.
+        model_config: what `open_clip.get_model_config(NAME)` gives, or the `model_cfg` of an
+            `open_clip_config.json`: it says how many heads there are.
+        quick_gelu: None takes what `model_config` says, and GELU if it says nothing. Pass True for
+            OpenAI's weights under a name without `-quickgelu`.
 
     Raises:
-        CheckpointError: a tensor that the shape is read from is missing.
+        CheckpointError: the weights are of another architecture.
     """
-    try:
-        vocab_size, text_width = tensors["text.token_embedding.weight"].shape
-        patch = tensors["image.patch_embedding.weight"]
-        positions = len(tensors["image.position_embedding"])
-        return CLIPConfig(
-            embed_dim=len(tensors["text.projection.weight"]),
-            activation=activation,
-            text=TextConfig(
-                width=text_width,
-                num_layers=_count_layers(tensors, "text"),
-                num_heads=text_heads or text_width // 64,
-                mlp_dim=len(tensors["text.blocks.0.ff.net.0.proj.weight"]),
-                context_length=len(tensors["text.position_embedding"]),
-                vocab_size=vocab_size,
-            ),
-            image=ImageConfig(
-                width=len(patch),
-                num_layers=_count_layers(tensors, "image"),
-                num_heads=image_heads or len(patch) // 64,
-                mlp_dim=len(tensors["image.blocks.0.ff.net.0.proj.weight"]),
-                patch_size=patch.shape[-1],
-                image_size=round((positions - 1) ** 0.5) * patch.shape[-1],
-            ),
+    text, vision = model_config.get("text_cfg"), model_config.get("vision_cfg")
+    if not isinstance(text, Mapping) or not isinstance(vision, Mapping):
+        raise CheckpointError(
+            f"open_clip's config has {', '.join(model_config)}, expected text_cfg and vision_cfg: "
+            "pass the content of its model_cfg"
         )
-    except KeyError as error:
-        raise CheckpointError(f"the CLIP weights lack {error}; are they a CLIP's?") from error
+    _check_options(text, _OPEN_CLIP_TEXT_OPTIONS)
+    _check_options(vision, _OPEN_CLIP_VISION_OPTIONS)
+    text_eps, vision_eps = (
+        (cfg.get("norm_kwargs") or {}).get("eps", 1e-5) for cfg in (text, vision)
+    )
+    if text_eps != vision_eps:
+        raise CheckpointError(
+            f"this CLIP's towers differ in eps, {text_eps} and {vision_eps}: expected one"
+        )
+    if quick_gelu is None:
+        quick_gelu = bool(model_config.get("quick_gelu"))
+    found = rename_open_clip(tensors)
+    config = _infer(
+        found,
+        text_heads=text.get("heads", 8),
+        image_heads=_get(found, "image.class_embedding").numel() // vision.get("head_width", 64),
+        activation="quick_gelu" if quick_gelu else "gelu",
+        eps=text_eps,
+        pixels=(mean, std),
+        clean="open_clip",
+    )
+    return config, found
 
 
-def _count_layers(tensors: Mapping[str, Tensor], tower: str) -> int:
+def from_openai(tensors: Mapping[str, Tensor]) -> tuple[CLIPConfig, dict[str, Tensor]]:
+    """Converts OpenAI's original weights of a CLIP with a vision transformer.
+
+    Raises:
+        CheckpointError: the weights are of another architecture.
+    """
+    heads = _get(tensors, "ln_final.weight").numel() // OPENAI_HEAD_DIM
+    model_config = {"text_cfg": {"heads": heads}, "vision_cfg": {"head_width": OPENAI_HEAD_DIM}}
+    return from_open_clip(tensors, model_config, quick_gelu=True)
+
+
+def from_hugging_face(
+    tensors: Mapping[str, Tensor],
+    text_config: Mapping[str, Any],
+    vision_config: Mapping[str, Any],
+    *,
+    mean: Triple = OPENAI_MEAN,
+    std: Triple = OPENAI_STD,
+) -> tuple[CLIPConfig, dict[str, Tensor]]:
+    """Converts a transformers CLIPModel, or its two halves with projection.
+
+    Args:
+        tensors: of one CLIPModel, or of CLIPTextModelWithProjection and
+            CLIPVisionModelWithProjection together; then there is no logit scale, and CLIP's limit
+            of 100 stands in.
+        text_config: the `text_config` of a CLIPModel's config, or the text model's own config.
+        vision_config: likewise.
+
+    Raises:
+        CheckpointError: the weights are of another architecture, or the towers disagree.
+    """
+    text, vision = (
+        {**_HUGGING_FACE_DEFAULTS, "num_attention_heads": heads, **config}
+        for heads, config in ((8, text_config), (12, vision_config))
+    )
+    for key in ("hidden_act", "layer_norm_eps"):
+        if text[key] != vision[key]:
+            raise CheckpointError(
+                f"this CLIP's towers differ in {key}, {text[key]} and {vision[key]}: expected one"
+            )
+    if text["hidden_act"] not in ("gelu", "quick_gelu"):
+        got = text["hidden_act"]
+        raise CheckpointError(f"this CLIP has hidden_act {got!r}, expected gelu or quick_gelu")
+    found = {"logit_scale": torch.tensor(MAX_LOGIT_SCALE), **rename_hugging_face(tensors)}
+    config = _infer(
+        found,
+        text_heads=text["num_attention_heads"],
+        image_heads=vision["num_attention_heads"],
+        activation=text["hidden_act"],
+        eps=text["layer_norm_eps"],
+        pixels=(mean, std),
+        clean="hugging_face",
+    )
+    return config, found
+
+
+def _check_options(options: Mapping[str, Any], known: set[str]) -> None:
+    for name, value in options.items():
+        if value and name not in known:
+            raise CheckpointError(
+                f"this CLIP has open_clip's option {name} = {value!r}, which is not read: expected "
+                "a plain vision transformer and CLIP's own text transformer"
+            )
+
+
+def _infer(
+    tensors: Mapping[str, Tensor],
+    *,
+    text_heads: int,
+    image_heads: int,
+    activation: Activation,
+    eps: float,
+    pixels: tuple[Triple, Triple],
+    clean: Clean,
+) -> CLIPConfig:
+    """Reads the sizes off the tensors."""
+    vocab_size, text_width = _get(tensors, "text.token_embedding.weight").shape
+    image_width, _, patch_size, _ = _get(tensors, "image.patch_embedding.weight").shape
+    num_patches = len(_get(tensors, "image.position_embedding")) - 1
+    text = TextConfig(
+        width=text_width,
+        num_layers=_count_blocks(tensors, "text"),
+        num_heads=text_heads,
+        mlp_dim=len(_get(tensors, "text.blocks.0.ff.net.0.proj.bias")),
+        context_length=len(_get(tensors, "text.position_embedding")),
+        vocab_size=vocab_size,
+        clean=clean,
+    )
+    image = ImageConfig(
+        width=image_width,
+        num_layers=_count_blocks(tensors, "image"),
+        num_heads=image_heads,
+        mlp_dim=len(_get(tensors, "image.blocks.0.ff.net.0.proj.bias")),
+        patch_size=patch_size,
+        image_size=patch_size * math.isqrt(num_patches),
+        mean=pixels[0],
+        std=pixels[1],
+    )
+    embed_dim = len(_get(tensors, "text.projection.weight"))
+    return CLIPConfig(embed_dim=embed_dim, text=text, image=image, activation=activation, eps=eps)
+
+
+def _get(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise CheckpointError(
+            f"these weights lack {name}, so they are no whole CLIP with a vision transformer"
+        )
+    return tensors[name]
+
+
+def _count_blocks(tensors: Mapping[str, Tensor], tower: str) -> int:
     prefix = f"{tower}.blocks."
-    return 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith(prefix))
+    return len({name.split(".")[2] for name in tensors if name.startswith(prefix)})

@@ -1,9 +1,10 @@
-"""Trains CLIP with open_clip: `accelerate launch -m unclip.training.clip --config configs/pocket/clip.yaml`.
+"""Trains CLIP with open_clip: `accelerate launch -m unclip.training.clip --config FILE --out DIR`.
 
-The model in training and its loss are open_clip's; what is written is ours, for the other stages.
+The model and the contrastive loss are open_clip's, the vocabulary and the loop are ours. The global
+batch is the set of negatives, so the features of all processes are gathered, with their gradients:
+without those the gradient of several processes would be wrong.
 """
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +13,21 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.loss import ClipLoss
+from accelerate import PartialState
 from PIL import Image
 from torch import Tensor, nn
 
 from unclip.checkpoint import StageFolder, save_stage
 from unclip.clip.config import CLIPConfig
-from unclip.clip.encoder import CLIP, prepare_pixels
-from unclip.clip.files import clip_to_stage
-from unclip.clip.tokenize import Tokenizer, openai_merges
-from unclip.clip.weights import from_open_clip
+from unclip.clip.encoder import prepare_images
+from unclip.clip.files import build_clip, clip_to_stage
+from unclip.clip.tokenize import Tokenizer, open_clip_merges
+from unclip.clip.weights import MAX_LOGIT_SCALE, from_open_clip
 from unclip.data.images import CaptionedImages
+from unclip.errors import ConfigError
 from unclip.training.draws import Draws
 from unclip.training.entry import run
 from unclip.training.settings import TrainConfig
-
-MAX_LOGIT_SCALE = math.log(100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,39 +39,12 @@ class ClipRun:
     model: CLIPConfig
     train: TrainConfig
 
-
-class OpenClipModel(nn.Module):
-    """open_clip's CLIP; calling it embeds both sides, so that DDP sees the whole forward pass."""
-
-    def __init__(self, config: CLIPConfig) -> None:
-        super().__init__()
-        text, image = config.text, config.image
-        self.clip = open_clip.CLIP(
-            embed_dim=config.embed_dim,
-            quick_gelu=config.activation == "quick_gelu",
-            vision_cfg=open_clip.CLIPVisionCfg(
-                layers=image.num_layers,
-                width=image.width,
-                head_width=image.width // image.num_heads,
-                mlp_ratio=image.mlp_dim / image.width,
-                patch_size=image.patch_size,
-                image_size=image.image_size,
-            ),
-            text_cfg=open_clip.CLIPTextCfg(
-                context_length=text.context_length,
-                vocab_size=text.vocab_size,
-                width=text.width,
-                heads=text.num_heads,
-                layers=text.num_layers,
-                mlp_ratio=text.mlp_dim / text.width,
-            ),
-        )
-
-    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns normalised image and text embeddings and the (clamped) scale of their products."""
-        image = self.clip.encode_image(pixels, normalize=True)
-        text = self.clip.encode_text(ids, normalize=True)
-        return image, text, self.clip.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+    def __post_init__(self) -> None:
+        if self.train.accumulation != 1:
+            raise ConfigError(
+                f"train.accumulation is {self.train.accumulation}, expected 1: pictures are told "
+                "apart within one pass, so use more processes or a smaller batch"
+            )
 
 
 class ClipStage:
@@ -82,44 +55,95 @@ class ClipStage:
 
     def __init__(self, config: ClipRun) -> None:
         self.config = config
-        shape = config.model.text
-        self.tokenizer = Tokenizer(openai_merges(), shape.vocab_size, shape.context_length)
+        text = config.model.text
+        self.merges = open_clip_merges()
+        self.tokenizer = Tokenizer(self.merges, text.vocab_size, text.context_length, text.clean)
         self.dataset = CaptionedImages(config.images, config.model.image.image_size)
-        torch.manual_seed(config.train.seed)
-        self.model = OpenClipModel(config.model)
-        self.contrast: ClipLoss
+        self.model = open_clip.CLIP(**open_clip_config(config.model))
+        self.criterion: open_clip.ClipLoss
 
     def prepare(self, device: torch.device) -> None:
-        """Builds the loss for the world as it is; gathering with gradients keeps it exact."""
-        rank, world_size = 0, 1
-        if torch.distributed.is_initialized():
-            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.contrast = ClipLoss(
-            local_loss=True, gather_with_grad=True, rank=rank, world_size=world_size
+        """Tells the loss of the other processes."""
+        world = PartialState()
+        self.criterion = open_clip.ClipLoss(
+            local_loss=True,
+            gather_with_grad=True,
+            rank=world.process_index,
+            world_size=world.num_processes,
         )
 
     def loss(self, model: nn.Module, batch: dict[str, Any], draws: Draws) -> dict[str, Tensor]:
-        """Contrasts every picture with every caption of the global batch."""
-        pixels = prepare_pixels(batch["image"], self.config.model.image)
+        """Scores every picture against every caption of the global batch."""
+        self._clamp_scale()
         ids, _ = self.tokenizer(batch["caption"])
-        image, text, scale = model(pixels, ids.to(pixels.device))
-        loss = self.contrast(image.float(), text.float(), scale.float())
-        assert isinstance(loss, Tensor)
-        matches = (image @ text.T).argmax(dim=1)
-        accuracy = (matches == torch.arange(len(matches), device=matches.device)).float().mean()
-        return {"loss": loss, "accuracy": accuracy, "scale": scale.detach()}
+        images = prepare_images(batch["image"], self.config.model.image)
+        image_embed, text_embed, scale = model(images, ids.to(images.device))
+
+        # The logits are large: in bfloat16 they would be off by more than the loss.
+        with torch.autocast(images.device.type, enabled=False):
+            image_embed, text_embed = image_embed.float(), text_embed.float()
+            loss = self.criterion(image_embed, text_embed, scale.float())
+            accuracy = retrieval_accuracy(image_embed.detach(), text_embed.detach())
+        return {"loss": loss, "accuracy": accuracy, "scale": scale.detach().float()}
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:
-        """Writes the averaged weights under our names, with the tokenizer's merges."""
-        renamed = from_open_clip({k.removeprefix("clip."): v for k, v in state.items()})
-        clip = CLIP(self.config.model, self.tokenizer)
-        clip.load_state_dict(renamed)
+        """Writes a stage folder with the towers on our own transformer."""
+        _, tensors = from_open_clip(state, open_clip_config(self.config.model))
+        tensors["logit_scale"] = tensors["logit_scale"].clamp(max=MAX_LOGIT_SCALE)
+        clip = build_clip(self.config.model, tensors, self.merges)
         config, tensors, extra = clip_to_stage(clip)
         save_stage(folder, StageFolder("clip", config, {}, tensors, extra))
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """CLIP paints nothing."""
         return None
+
+    @torch.no_grad()
+    def _clamp_scale(self) -> None:
+        # Radford et al. 2021, section 2.5: a scale above 100 makes training unstable.
+        self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+
+
+def open_clip_config(config: CLIPConfig) -> dict[str, Any]:
+    """Says our configuration in open_clip's words."""
+    text, image = config.text, config.image
+    norm = {"eps": config.eps}
+    return {
+        "embed_dim": config.embed_dim,
+        "quick_gelu": config.activation == "quick_gelu",
+        "vision_cfg": {
+            "layers": image.num_layers,
+            "width": image.width,
+            "head_width": image.width // image.num_heads,
+            "mlp_ratio": _ratio(image.mlp_dim, image.width),
+            "patch_size": image.patch_size,
+            "image_size": image.image_size,
+            "norm_kwargs": norm,
+        },
+        "text_cfg": {
+            "context_length": text.context_length,
+            "vocab_size": text.vocab_size,
+            "width": text.width,
+            "heads": text.num_heads,
+            "layers": text.num_layers,
+            "mlp_ratio": _ratio(text.mlp_dim, text.width),
+            "norm_kwargs": norm,
+        },
+    }
+
+
+def _ratio(mlp_dim: int, width: int) -> float:
+    # open_clip multiplies by the width again and rounds down.
+    return (mlp_dim + 0.5) / width
+
+
+def retrieval_accuracy(image_embed: Tensor, text_embed: Tensor) -> Tensor:
+    """Share of pictures to which no caption of this process's batch is closer than their own.
+
+    A caption that occurs twice is right both times.
+    """
+    similarity = image_embed @ text_embed.T
+    return (similarity.diagonal() > similarity.amax(dim=1) - 1e-5).float().mean()
 
 
 def main(argv: Sequence[str]) -> int:
