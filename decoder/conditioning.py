@@ -51,8 +51,8 @@ class ClipConditioning(nn.Module):
         self,
         image_embed: Float[Tensor, "batch dim"],
         text_embed: Float[Tensor, "batch dim"],
-        text_hidden: Float[Tensor, "batch tokens width"],
-        text_mask: Bool[Tensor, "batch tokens"],
+        text_hidden: Float[Tensor, "batch text_tokens text_width"],
+        text_mask: Bool[Tensor, "batch text_tokens"],
         drop_image: Bool[Tensor, " batch"],
         drop_text: Bool[Tensor, " batch"] | None,
     ) -> Conditioning:

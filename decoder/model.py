@@ -10,7 +10,8 @@ from decoder.conditioning import ClipConditioning
 from decoder.config import DecoderConfig
 from unclip.checkpoint import StageFolder, load_tensors
 from unclip.config import from_dict, to_dict
-from unclip.nn.unet import Context, UNet
+from unclip.nn.spatial_attention import Context
+from unclip.nn.unet import UNet
 
 
 class Condition(NamedTuple):
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
         t: Num[Tensor, " batch"],
         image_embed: Float[Tensor, "batch dim"],
         text_embed: Float[Tensor, "batch dim"],
-        text_hidden: Float[Tensor, "batch tokens width"],
+        text_hidden: Float[Tensor, "batch tokens text_width"],
         text_mask: Bool[Tensor, "batch tokens"],
         drop_image: Bool[Tensor, " batch"],
         drop_text: Bool[Tensor, " batch"] | None = None,
@@ -51,7 +52,7 @@ class Decoder(nn.Module):
         self,
         image_embed: Float[Tensor, "batch dim"],
         text_embed: Float[Tensor, "batch dim"],
-        text_hidden: Float[Tensor, "batch tokens width"],
+        text_hidden: Float[Tensor, "batch tokens text_width"],
         text_mask: Bool[Tensor, "batch tokens"],
         drop_image: Bool[Tensor, " batch"],
         drop_text: Bool[Tensor, " batch"] | None = None,

@@ -13,7 +13,7 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName, run_sampler
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
-from unclip.nn.unet import Context
+from unclip.nn.spatial_attention import Context
 
 
 @torch.inference_mode()
@@ -133,7 +133,9 @@ def _blank(decoder: Decoder, image_embed: Tensor) -> TextFeatures:
 
 
 def _first_rows(condition: Condition, rows: int) -> Condition:
-    keys_values = tuple(type(kv)(kv.key[:rows], kv.value[:rows]) for kv in condition.context.keys_values)
+    keys_values = tuple(
+        type(kv)(kv.key[:rows], kv.value[:rows]) for kv in condition.context.keys_values
+    )
     mask = condition.context.mask
     context = Context(keys_values, None if mask is None else mask[:rows])
     return Condition(condition.embed[:rows], context)

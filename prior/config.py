@@ -58,5 +58,3 @@ class PriorRun:
     train: TrainConfig
     text_dropout: float = 0.1
     """Share of samples whose text is replaced by the empty prompt (unCLIP section 2.2)."""
-    whitening_images: int = 4096
-    """Pictures from which the mean and standard deviation of CLIP's image embedding are taken."""

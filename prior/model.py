@@ -91,9 +91,7 @@ class Prior(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """Equals `forward`, with the text taken from `prefix`."""
         tokens = self._step_tokens(x_t, t)
-        tokens = extend(
-            self.transformer_blocks, tokens, prefix.cache, prefix_mask=prefix.mask
-        )
+        tokens = extend(self.transformer_blocks, tokens, prefix.cache, prefix_mask=prefix.mask)
         return self._answer(tokens)
 
     def whiten(self, image_embed: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

@@ -37,7 +37,10 @@ def best_candidate(
     Each picture is scored alone, in float32: the shape of the product never depends on the batch,
     so neither does the choice.
     """
-    kept = [rows[(rows.float() @ z.float()).argmax()] for rows, z in zip(candidates, text_embed, strict=True)]
+    kept = [
+        rows[(rows.float() @ z.float()).argmax()]
+        for rows, z in zip(candidates, text_embed, strict=True)
+    ]
     return torch.stack(kept)
 
 
@@ -85,7 +88,11 @@ def _network(
     """Closes the prior over its text; guided when `scale` is not 1."""
     guided = scale != 1
     if guided:
-        null = null_text if len(null_text.embed) == len(text.embed) else null_text.repeat_interleave(len(text.embed))
+        null = (
+            null_text
+            if len(null_text.embed) == len(text.embed)
+            else null_text.repeat_interleave(len(text.embed))
+        )
         text = TextFeatures.cat([text, null])
     both = prior.prepare(text).repeat(candidates)
     cond = both.half() if guided else both

@@ -1,7 +1,7 @@
 """Trains the prior: `accelerate launch -m prior.train --config configs/pocket/prior.yaml --out DIR`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from unclip.training.companions import FrozenClip
 from unclip.training.draws import Draws
 from unclip.training.entry import run
 
-WHITENING_BATCH = 256
+EMBEDDING_BATCH = 256
 
 
 class PriorStage:
@@ -33,19 +33,19 @@ class PriorStage:
         self.clip = FrozenClip(config.clip)
         self.dataset = CaptionedImages(config.images, self.clip.clip.config.image.image_size)
         self.model = Prior(config.model)
+        self.image_embeds: Tensor
 
     def prepare(self, device: torch.device) -> None:
-        """Moves CLIP to the device and measures the whitening of its image embeddings."""
+        """Moves CLIP to the device, embeds every picture once, and measures their whitening."""
         self.clip.prepare(device)
-        embeds = torch.cat(
-            [self.clip.image(images) for images in self._whitening_batches()]
-        )
-        self.model.clip_mean.copy_(embeds.mean(0, keepdim=True))
-        self.model.clip_std.copy_(embeds.std(0, keepdim=True))
+        embeds = [self.clip.image(images) for images in self._pictures()]
+        self.image_embeds = torch.cat(embeds)
+        self.model.clip_mean.copy_(self.image_embeds.mean(0, keepdim=True))
+        self.model.clip_std.copy_(self.image_embeds.std(0, keepdim=True))
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
-        """Encodes a batch with CLIP, drops texts, and scores the prior on whitened embeddings."""
-        image_embed = self.clip.image(batch["image"])
+        """Encodes the captions with CLIP, drops some, and scores the prior on whitened embeddings."""
+        image_embed = self.image_embeds[batch["index"]]
         x_start = (image_embed - self.model.clip_mean) / self.model.clip_std
         text = self.clip.text(batch["caption"])
         text = drop_text(text, self.clip.null, draws.bernoulli(self.config.text_dropout))
@@ -60,11 +60,11 @@ class PriorStage:
         """The prior paints nothing."""
         return None
 
-    def _whitening_batches(self) -> list[Tensor]:
-        count = min(self.config.whitening_images, len(self.dataset))
-        step = len(self.dataset) / count  # spread over the whole folder
-        images = [self.dataset[int(i * step), 0]["image"] for i in range(count)]
-        return list(torch.stack(images).split(WHITENING_BATCH))
+    def _pictures(self) -> Iterator[Tensor]:
+        """All pictures in the folder's order, in batches."""
+        for start in range(0, len(self.dataset), EMBEDDING_BATCH):
+            indices = range(start, min(start + EMBEDDING_BATCH, len(self.dataset)))
+            yield torch.stack([self.dataset[index, 0]["image"] for index in indices])
 
 
 def main(argv: Sequence[str]) -> int:

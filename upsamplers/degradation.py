@@ -9,6 +9,7 @@ import io
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ BSR_KERNEL_PX = 7
 BSR_SIGMA_PX = (0.1, 1.2)
 BSR_SCALE = (0.6, 1.2)
 BSR_NOISE = (0.0, 0.06)
-BSR_JPEG_QUALITY = (50, 95)
+BSR_JPEG_QUALITY = (50.0, 95.0)
 BSR_STEP_PROBABILITY = 0.6
 """Each of BSR's four operations is applied to a sample with this probability."""
 
@@ -45,7 +46,7 @@ def gaussian_blur(
     pad = [kernel_px // 2] * 4
     padded = nn.functional.pad(images, pad, mode="replicate").flatten(0, 1)[None]
     blurred = nn.functional.conv2d(padded, kernel, groups=batch * channels)
-    return blurred.view_as(images)
+    return rearrange(blurred[0], "(b c) h w -> b c h w", c=channels)
 
 
 def blur(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
