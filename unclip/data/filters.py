@@ -26,7 +26,10 @@ def pencil_drawing(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     sway = _smooth(rng, 12, image.size) * 2
     first = 0.5 + 0.5 * np.cos((x + y + sway) * 2 * math.pi / 6)
     second = 0.5 + 0.5 * np.cos((x - y + sway) * 2 * math.pi / 7)
-    shade = np.clip(0.95 - tone, 0, 1) * (0.25 + 0.45 * first) + np.clip(0.45 - tone, 0, 1) * second * 0.6
+    shade = (
+        np.clip(0.95 - tone, 0, 1) * (0.25 + 0.45 * first)
+        + np.clip(0.45 - tone, 0, 1) * second * 0.6
+    )
     grain = _smooth(rng, 96, image.size) * 0.02
     paper = np.clip(0.98 - 0.85 * contour - 0.75 * shade + grain, 0.06, 1)
     return Image.fromarray((paper * 255).astype(np.uint8)).convert("RGB")

@@ -38,7 +38,9 @@ def index(folder: Path = FOLDER) -> dict:
     """Reads `index.json`: the sources with their licences, and the drawings."""
     path = folder / "index.json"
     if not path.is_file():
-        raise DataError(f"{path} is missing: reinstall unclip, or run python -m unclip.data.fixture")
+        raise DataError(
+            f"{path} is missing: reinstall unclip, or run python -m unclip.data.fixture"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -66,7 +68,9 @@ def sprite(source: str, thing: str, size_px: int) -> Image.Image:
 def main_hue(source: str, thing: str) -> int | None:
     """Finds the hue (0 to 255) that most of a drawing's saturated pixels share; None if none does."""
     image = sprite(source, thing, 96)
-    hue, saturation, _ = np.moveaxis(np.asarray(image.convert("RGB").convert("HSV")).astype(int), -1, 0)
+    hue, saturation, _ = np.moveaxis(
+        np.asarray(image.convert("RGB").convert("HSV")).astype(int), -1, 0
+    )
     drawn = np.asarray(image.getchannel("A")) > OPAQUE
     saturated = drawn & (saturation > SATURATED)
     if saturated.sum() < 0.35 * drawn.sum():

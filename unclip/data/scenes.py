@@ -74,7 +74,9 @@ def describe(scene_index: int, seed: int = 0) -> Scene:
         if rng.random() < PAIR_SHARE:
             thing, mount = "astronaut", "horse"
     colour = list(HUES)[rng.integers(len(HUES))]
-    recolour = mount is None and rng.random() < COLOURED_SHARE and main_hue(source, thing) is not None
+    recolour = (
+        mount is None and rng.random() < COLOURED_SHARE and main_hue(source, thing) is not None
+    )
     background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
     white = rng.random() < WHITE_SHARE or style == "pencil drawing"
     if recolour and background == colour:

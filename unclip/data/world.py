@@ -34,7 +34,9 @@ def write_world(
 ) -> int:
     """Writes scenes 0 to num - 1, whole or as random tiles; returns the number of pictures."""
     if tile_px is not None and not 0 < tile_px <= size_px:
-        raise ConfigError(f"--tile {tile_px} does not fit into --size {size_px}: choose 1 to {size_px}")
+        raise ConfigError(
+            f"--tile {tile_px} does not fit into --size {size_px}: choose 1 to {size_px}"
+        )
     (out / "images").mkdir(parents=True, exist_ok=True)
     starts = range(0, num, SCENES_PER_TASK)
     task = partial(_write_scenes, out=out, num=num, size_px=size_px, tile_px=tile_px, seed=seed)
@@ -89,7 +91,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--num", type=int, default=20_000, help="number of scenes")
     parser.add_argument("--size", type=int, default=64, help="side of a scene in pixels")
-    parser.add_argument("--tile", type=int, help="write random squares of this side instead of scenes")
+    parser.add_argument(
+        "--tile", type=int, help="write random squares of this side instead of scenes"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args(argv)

@@ -1,0 +1,71 @@
+"""Fixtures that several packages' tests share."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("clip", "prior", "decoder", "upsampler_256", "upsampler_1024")
+
+
+class TinyChain(NamedTuple):
+    """The five stages of configs/tiny, trained for a few steps on a few scenes."""
+
+    folder: Path
+    losses: dict[str, list[float]]
+    """Of every step, by stage."""
+
+    def final(self, stage: str) -> Path:
+        """The exported stage folder."""
+        return self.folder / stage / "final"
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few scenes of the pocket world: `64/`, `256/` and tiles of 1024 px in `1024/`."""
+    from unclip.data.scenes import captions, describe, paint
+
+    folder = tmp_path_factory.mktemp("world")
+    for name, count in (("64", 12), ("256", 4), ("1024", 4)):
+        place = folder / name
+        place.mkdir()
+        lines = []
+        for index in range(count):
+            scene = describe(index)
+            image = paint(scene, 256 if name == "1024" else int(name))
+            image.save(place / f"{index}.png")
+            lines.append(json.dumps({"file_name": f"{index}.png", "captions": captions(scene)}))
+        (place / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_chain(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyChain:
+    """Trains the whole chain once a session, in this process."""
+    from decoder.train import main as train_decoder
+    from prior.train import main as train_prior
+    from unclip.training.clip import main as train_clip
+    from upsamplers.train import main as train_upsampler
+
+    out = tmp_path_factory.mktemp("runs")
+    clip = f"clip={out / 'clip' / 'final'}"
+    jobs: list[tuple[str, Callable[[Sequence[str]], int], list[str]]] = [
+        ("clip", train_clip, [f"images={tiny_world / '64'}"]),
+        ("prior", train_prior, [f"images={tiny_world / '64'}", clip]),
+        ("decoder", train_decoder, [f"images={tiny_world / '64'}", clip]),
+        ("upsampler_256", train_upsampler, [f"images={tiny_world / '256'}"]),
+        ("upsampler_1024", train_upsampler, [f"images={tiny_world / '1024'}"]),
+    ]
+    losses = {}
+    for name, train, settings in jobs:
+        arguments = ["--config", str(ROOT / "configs" / "tiny" / f"{name}.yaml")]
+        arguments += ["--out", str(out / name), "--set", "train.log_every=1"]
+        for setting in settings:
+            arguments += ["--set", setting]
+        assert train(arguments) == 0, name
+        log = (out / name / "log.jsonl").read_text().splitlines()
+        losses[name] = [json.loads(line)["loss"] for line in log]
+    return TinyChain(out, losses)

@@ -1,0 +1,144 @@
+"""The pocket world: pure, true to its captions, the same at every size."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unclip.data.fixture import SOURCES, THINGS, pick
+from unclip.data.illustrations import FOLDER, HUES, index, main_hue, recoloured, sprite
+from unclip.data.scenes import BACKGROUNDS, STYLES, captions, describe, paint
+from unclip.data.world import main as write_world
+from unclip.errors import DataError
+
+
+def test_a_scene_is_a_function_of_its_index() -> None:
+    for number in (0, 7, 123):
+        assert describe(number) == describe(number)
+        first, again = paint(describe(number), 64), paint(describe(number), 64)
+        assert first.tobytes() == again.tobytes()
+    assert describe(3, seed=1) != describe(3, seed=0)
+
+
+def test_the_world_is_as_large_as_it_says() -> None:
+    scenes = [describe(number) for number in range(3000)]
+    assert {scene.style for scene in scenes} == set(STYLES)
+    assert {scene.thing for scene in scenes} == set(THINGS)
+    assert {scene.colour for scene in scenes} == {*HUES, None}
+    assert {scene.background for scene in scenes} == {*BACKGROUNDS, None}
+    pairs = Counter((s.thing, s.mount) for s in scenes if s.mount)
+    assert pairs.most_common(1)[0][0] == ("astronaut", "horse")
+    assert 0.15 < sum(pairs.values()) / len(scenes) < 0.35
+
+
+def test_captions_say_what_is_shown() -> None:
+    for number in range(500):
+        scene = describe(number)
+        for caption in captions(scene):
+            assert scene.thing in caption
+            assert scene.style in caption
+            assert (scene.mount or "") in caption
+            assert (f"{scene.colour} {scene.thing}" in caption) == (scene.colour is not None)
+            assert (f"{scene.background} background" in caption) == (scene.background is not None)
+            assert " a a" not in caption
+            assert " a e" not in caption
+            assert " a o" not in caption
+        if scene.style == "pencil drawing":
+            assert scene.colour is None
+            assert scene.background is None
+
+
+def test_a_small_picture_is_the_large_one_reduced() -> None:
+    for number in range(12):
+        scene = describe(number)
+        small = np.asarray(paint(scene, 64), float)
+        large = paint(scene, 512).resize((64, 64), Image.Resampling.BOX)
+        assert np.abs(small - np.asarray(large, float)).mean() < 9, scene
+
+
+def test_recolouring_gives_the_hue() -> None:
+    checked = 0
+    for source in SOURCES:
+        for thing in THINGS:
+            if main_hue(source, thing) is None:
+                continue
+            for colour in ("red", "green", "blue", "purple"):
+                image = recoloured(source, thing, colour, 64)
+                hsv = np.asarray(image.convert("RGB").convert("HSV")).astype(int)
+                alpha = np.asarray(image.getchannel("A"))
+                seen = hsv[(alpha > 200) & (hsv[..., 1] > 80)][:, 0] * 360 / 255
+                distance = np.abs((seen - HUES[colour] + 180) % 360 - 180)
+                assert np.mean(distance < 15) > 0.5, (source, thing, colour)
+                checked += 1
+    assert checked > 100
+
+
+def test_grey_styles_are_grey() -> None:
+    scene = next(s for s in map(describe, range(100)) if s.style == "pencil drawing")
+    pixels = np.asarray(paint(scene, 64)).astype(int)
+    assert (pixels.max(-1) - pixels.min(-1)).max() == 0
+    assert pixels.min() < 110  # there is ink
+
+
+def test_what_has_no_main_hue_is_not_recoloured() -> None:
+    with pytest.raises(DataError, match="no main hue"):
+        recoloured("noto", "penguin", "red", 32)
+
+
+def test_the_fixture_is_small_and_licensed() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 1_500_000
+    about = index()
+    assert len(about["drawings"]) == len(THINGS) * len(SOURCES)
+    assert {source["licence"] for source in about["sources"].values()} == {"Apache-2.0", "MIT"}
+    third_party = (FOLDER.parents[2] / "THIRD_PARTY.md").read_text()
+    for source in about["sources"].values():
+        assert source["author"] in third_party
+    for entry in about["drawings"]:
+        assert max(sprite(entry["source"], entry["thing"], 64).size) > 32
+
+
+def test_the_fixture_script_picks_from_a_package(tmp_path: Path) -> None:
+    body = '<path fill="#f00" d="M1.23456 2h3v4z"/>'
+    folder = tmp_path / "@iconify" / "json" / "json"
+    folder.mkdir(parents=True)
+    icons = {name: {"body": body} for name in THINGS.values()}
+    for source in SOURCES:
+        (folder / f"{source}.json").write_text(json.dumps({"icons": icons, "width": 8, "height": 9}))
+    total = pick(tmp_path, tmp_path / "out")
+    svg = (tmp_path / "out" / "noto" / "top-hat.svg").read_text()
+    assert 'viewBox="0 0 8 9"' in svg
+    assert "1.23 2h3v4z" in svg
+    assert total == sum(p.stat().st_size for p in (tmp_path / "out").rglob("*.svg"))
+    with pytest.raises(DataError, match="npm install"):
+        pick(tmp_path / "absent", tmp_path / "out")
+
+
+def test_the_world_is_written_and_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unclip.data.world", "--out", str(tmp_path / "w")]
+    command += ["--num", "3", "--size", "64", "--jobs", "1"]
+    subprocess.run(command, check=True, capture_output=True)
+    lines = (tmp_path / "w" / "metadata.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file_name"] for line in lines] == [
+        f"images/{number:06d}.png" for number in range(3)
+    ]
+    picture = tmp_path / "w" / "images" / "000001.png"
+    assert Image.open(picture).tobytes() == paint(describe(1), 64).tobytes()
+    (tmp_path / "w" / "metadata.jsonl").unlink()
+    picture.unlink()
+    subprocess.run(command, check=True, capture_output=True)
+    assert Image.open(picture).tobytes() == paint(describe(1), 64).tobytes()
+    assert len(list((tmp_path / "w" / "images").iterdir())) == 3
+
+
+def test_a_tile_larger_than_the_scene_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--out", str(tmp_path), "--num", "1", "--size", "64", "--tile", "65"]
+    assert write_world(arguments) == 2
+    assert "does not fit" in capsys.readouterr().err
