@@ -1,7 +1,7 @@
-"""One stage on disk: `config.json`, `model.safetensors`, small extra files, and a manifest of their hashes.
+"""One stage on disk: `config.json`, `model.safetensors`, small extra files, a manifest of hashes.
 
-Only safetensors is read; nothing is unpickled and no class is imported because a file names it. A folder is
-written beside its place, flushed, and renamed, so it is there whole or not at all.
+Only safetensors is read; nothing is unpickled and no class is imported because a file names it. A
+folder is written beside its place, flushed, and renamed, so it is there whole or not at all.
 """
 
 import hashlib
@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from unclip.errors import CheckpointError
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 MAX_HEADER_BYTES = 25_000_000
 MAX_TENSORS = 100_000
 FORMAT = 1
@@ -48,9 +51,12 @@ def save_stage(folder: str | Path, stage: StageFolder, *, dtype: torch.dtype | N
 
     Args:
         dtype: floating-point weights are stored in it; None keeps each tensor's own.
+
+    Raises:
+        CheckpointError: it cannot be written (a full disk, say); what was there is untouched.
     """
     tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         for name, tensor in stage.tensors.items()
     }
     about = {
@@ -61,7 +67,7 @@ def save_stage(folder: str | Path, stage: StageFolder, *, dtype: torch.dtype | N
     }
     with atomic_folder(Path(folder)) as place:
         (place / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        save_file(tensors, place / WEIGHTS)
+        write_tensors(place / WEIGHTS, tensors)
         for name, content in stage.extra.items():
             (place / name).write_bytes(content)
 
@@ -70,12 +76,17 @@ def load_stage(folder: str | Path, expected: str | None = None) -> StageFolder:
     """Reads a stage folder and checks it against its manifest.
 
     Raises:
-        CheckpointError: it is missing, damaged, of another stage than `expected`, or no safetensors.
+        CheckpointError: it is missing, damaged, no safetensors, or of another stage than
+            `expected`.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} is no stage folder: it has no {CONFIG}")
-    extra_names = sorted(verify_folder(folder) - {CONFIG, WEIGHTS})
+        raise CheckpointError(f"{folder} is no stage folder: it has no {CONFIG}{_pickles(folder)}")
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS}{_pickles(folder)}")
+    names = verify_folder(folder)
+    if not {CONFIG, WEIGHTS} <= names:
+        raise CheckpointError(f"{folder / MANIFEST} does not list {CONFIG} and {WEIGHTS}")
     try:
         about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         stage, config, metadata = about["stage"], about["config"], about["metadata"]
@@ -83,8 +94,28 @@ def load_stage(folder: str | Path, expected: str | None = None) -> StageFolder:
         raise CheckpointError(f"{folder / CONFIG} is no stage configuration: {error!r}") from error
     if expected is not None and stage != expected:
         raise CheckpointError(f"{folder} holds a {stage}, expected a {expected}")
-    extra = {name: (folder / name).read_bytes() for name in extra_names}
+    extra = {name: (folder / name).read_bytes() for name in sorted(names - {CONFIG, WEIGHTS})}
     return StageFolder(stage, config, metadata, read_tensors(folder / WEIGHTS), extra)
+
+
+def _pickles(folder: Path) -> str:
+    """Says why the weights that are there are of no use."""
+    found = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
+    return f"; {found[0]} is not read, only safetensors is" if found else ""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(ready, path)
+    except SafetensorError as error:
+        # safetensors wraps the operating system's errors in its own.
+        raise OSError(str(error)) from error
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -92,31 +123,62 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: it is missing, truncated, not safetensors (a pickle, say), or its header is
-            larger than 25 MB or names more than 100,000 tensors.
+            larger than 25 MB, names more than 100,000 tensors, or names one twice.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             size = path.stat().st_size
-            if size < 8 or length > size - 8 or length > MAX_HEADER_BYTES:
+            if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
                 raise CheckpointError(
-                    f"{path} is not a whole safetensors file (only safetensors is read): its header "
-                    f"would be {length} bytes of {size}, at most {MAX_HEADER_BYTES}"
+                    f"{path} is not a whole safetensors file (only safetensors is read): its "
+                    f"header would be {length} bytes of {size}, at most {MAX_HEADER_BYTES}"
                 )
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_no_doubles)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path} is not a safetensors file; only safetensors is read") from error
-    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not safetensors, and only safetensors is read") from error
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is not safetensors, and only safetensors is read")
+    if len(header) > MAX_TENSORS:
         raise CheckpointError(f"{path} names {len(header)} tensors, at most {MAX_TENSORS}")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Compares names, shapes and kinds with a module's.
+
+    Raises:
+        CheckpointError: something differs; the first ten are listed.
+    """
+    wanted = module.state_dict()
+    problems = [f"missing {name}" for name in wanted if name not in tensors]
+    problems += [f"unknown {name}" for name in tensors if name not in wanted]
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            continue
+        target = wanted[name]
+        if tensor.shape != target.shape:
+            problems.append(f"{name} is {tuple(tensor.shape)}, expected {tuple(target.shape)}")
+        elif tensor.is_floating_point() != target.is_floating_point():
+            problems.append(f"{name} is {tensor.dtype}, expected {target.dtype}")
+    if problems:
+        rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise CheckpointError(f"{where} does not fit its config: {'; '.join(problems[:10])}{rest}")
 
 
 def load_tensors(
@@ -129,18 +191,9 @@ def load_tensors(
     """Puts tensors into a module (built on the meta device, say), floating-point ones as `dtype`.
 
     Raises:
-        CheckpointError: names or shapes differ; the first ten are listed.
+        CheckpointError: names, shapes or kinds differ; the first ten are listed.
     """
-    wanted = module.state_dict()
-    problems = [f"missing {name}" for name in wanted if name not in tensors]
-    problems += [f"unknown {name}" for name in tensors if name not in wanted]
-    for name, tensor in tensors.items():
-        if name in wanted and tensor.shape != wanted[name].shape:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
-            problems.append(f"{name} is {shapes}")
-    if problems:
-        rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise CheckpointError(f"{where} does not fit its config: {'; '.join(problems[:10])}{rest}")
+    check_tensors(module, tensors, where)
     converted = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -148,38 +201,43 @@ def load_tensors(
     module.load_state_dict(converted, assign=True)
 
 
-class atomic_folder:  # noqa: N801  # used as a function: with atomic_folder(path) as place
-    """Context manager: a fresh folder that takes its place, manifest and all, when the block ends well.
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Gives a fresh folder that takes its place, manifest and all, when the block ends well.
 
     Files are flushed to disk before the rename and the parent folder after it. On an error nothing
     is left and nothing is replaced.
+
+    Raises:
+        CheckpointError: it cannot be written.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.place = folder.with_name(f"{folder.name}.tmp-{uuid.uuid4().hex[:8]}")
-
-    def __enter__(self) -> Path:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.place.mkdir()
-        return self.place
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.place, ignore_errors=True)
-            return
-        _write_manifest(self.place)
-        for path in self.place.iterdir():
+    place = folder.with_name(f"{folder.name}.tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        place.mkdir(parents=True)
+        yield place
+        _write_manifest(place)
+        for path in place.iterdir():
             _fsync(path)
-        _fsync(self.place)
-        replaced = None
-        if self.folder.exists():
-            replaced = self.folder.with_name(f"{self.folder.name}.old-{uuid.uuid4().hex[:8]}")
-            os.rename(self.folder, replaced)
-        os.rename(self.place, self.folder)
-        _fsync(self.folder.parent)
-        if replaced is not None:
-            shutil.rmtree(replaced, ignore_errors=True)
+        _fsync(place)
+        _take_place(place, folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _take_place(place: Path, folder: Path) -> None:
+    replaced = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex[:8]}")
+    if folder.exists():
+        os.rename(folder, replaced)
+    try:
+        os.rename(place, folder)
+    except OSError:
+        if replaced.exists():
+            os.rename(replaced, folder)
+        raise
+    _fsync(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _write_manifest(folder: Path) -> None:
@@ -187,12 +245,18 @@ def _write_manifest(folder: Path) -> None:
         path.name: {"bytes": path.stat().st_size, "sha256": file_hash(path)}
         for path in sorted(folder.iterdir())
     }
-    text = json.dumps({"format": FORMAT, "files": files}, indent=1)
+    text = json.dumps({"format": FORMAT, "unclip": unclip_version(), "files": files}, indent=1)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    # safetensors makes its files private; they get the mode of any other new file.
+    mode = (folder / MANIFEST).stat().st_mode & 0o777
+    for name in files:
+        (folder / name).chmod(mode)
 
 
 def verify_folder(folder: Path) -> set[str]:
     """Checks every file of a folder against its manifest; returns their names.
+
+    Files that the manifest does not list are never read.
 
     Raises:
         CheckpointError: there is no manifest, or a file is missing or differs.
@@ -211,6 +275,14 @@ def verify_folder(folder: Path) -> set[str]:
     return set(files)
 
 
+def unclip_version() -> str:
+    """The installed version of unclip; from sources that are not installed, "unknown"."""
+    try:
+        return version("unclip")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -218,6 +290,8 @@ def file_hash(path: Path) -> str:
 
 
 def _fsync(path: Path) -> None:
+    if os.name != "posix" and path.is_dir():
+        return  # Windows can neither open nor flush a folder
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,14 @@
 """YAML files and `--set` overrides into frozen dataclasses, and nothing else.
 
-An unknown key is an error that names the file, the key and the nearest valid one. There are no class
-names in files, no merging of defaults, no environment variables.
+An unknown key is an error that names the file, the key and the nearest valid one. There are no
+class names in files, no merging of defaults, no environment variables.
 """
 
 import dataclasses
-import difflib
+import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +19,18 @@ from unclip.errors import ConfigError
 T = TypeVar("T")
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without doubled keys, of which PyYAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [getattr(key, "value", None) for key, _ in node.value]
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")
+        return super().construct_mapping(node, deep)
+
+
 def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
     """Reads a YAML file into a dataclass; `overrides` are like `train.lr=1e-4`.
 
@@ -26,7 +39,7 @@ def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -35,7 +48,13 @@ def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{path} holds {type(data).__name__}, expected keys and values")
     for override in overrides:
         _apply(data, override)
-    return from_dict(cls, data, str(path))
+    where = " ".join([str(path), *(f"--set {override}" for override in overrides)])
+    return from_dict(cls, data, where)
+
+
+def _parse(text: str) -> Any:
+    # As safe as safe_load: the loader is a SafeLoader.
+    return yaml.load(text, _StrictLoader)
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -49,14 +68,18 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise ConfigError(f"--set {override!r}: {parent} is a value, it has no keys below it")
     try:
-        data[last] = yaml.safe_load(text)
+        data[last] = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML") from error
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    """Builds a (nested) dataclass from plain data; `where` names the source in errors."""
-    return _build(cls, data, where, "")
+    """Builds a (nested) dataclass from plain data; `where` names the source in errors.
+
+    Raises:
+        ConfigError: an unknown or missing key, a value of the wrong type or out of range.
+    """
+    return _Builder(cls, where).build(cls, data, "")
 
 
 def to_dict(obj: Any) -> Any:
@@ -68,76 +91,100 @@ def to_dict(obj: Any) -> Any:
     return obj
 
 
-def _build(cls: Any, data: Any, where: str, prefix: str) -> Any:
-    if not isinstance(data, Mapping):
-        got = type(data).__name__
-        raise ConfigError(f"{where}: {prefix.rstrip('.')} is {got}, expected keys and values")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in data:
-        if key not in fields:
-            raise ConfigError(f"{where}: unknown key {prefix}{key}{_nearest(str(key), fields, prefix)}")
-    hints = get_type_hints(cls)
-    values = {}
-    for name, field in fields.items():
-        if name in data:
-            values[name] = _convert(hints[name], data[name], where, prefix + name)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}: {prefix}{name} is missing")
-    try:
-        return cls(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+class _Builder:
+    """Walks data and types side by side; keeps what the error messages need."""
 
+    def __init__(self, root: Any, where: str) -> None:
+        self.root, self.where = root, where
 
-def _nearest(key: str, fields: Mapping[str, Any], prefix: str) -> str:
-    close = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    def build(self, cls: Any, data: Any, prefix: str) -> Any:
+        if not isinstance(data, Mapping):
+            raise self._wrong(prefix.rstrip(".") or "the whole", data, "keys and values")
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for key in data:
+            if key not in fields:
+                nearest = _nearest(f"{prefix}{key}", _keys(self.root))
+                raise ConfigError(
+                    f"{self.where}: unknown key {prefix}{key}; did you mean {nearest}?"
+                )
+        hints = get_type_hints(cls)
+        values = {}
+        for name, field in fields.items():
+            if name in data:
+                values[name] = self._convert(hints[name], data[name], prefix + name)
+            elif _required(field):
+                raise ConfigError(f"{self.where}: {prefix}{name} is missing")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from error
 
+    def _convert(self, hint: Any, value: Any, key: str) -> Any:
+        """Checks a value against a type and converts what YAML cannot say (tuples, 1e-4)."""
+        origin = get_origin(hint)
+        if origin in (Union, types.UnionType):
+            options = [arg for arg in get_args(hint) if arg is not type(None)]
+            optional = len(options) < len(get_args(hint))
+            return None if optional and value is None else self._convert(options[0], value, key)
+        if dataclasses.is_dataclass(hint):
+            return self.build(hint, value, key + ".")
+        if origin is tuple:
+            return self._convert_tuple(get_args(hint), value, key)
+        if origin is Literal:
+            if any(value == option and type(value) is type(option) for option in get_args(hint)):
+                return value
+            raise self._wrong(key, value, "one of " + ", ".join(map(str, get_args(hint))))
+        return self._convert_scalar(hint, value, key)
 
-def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
-    """Checks a value against a type and converts what YAML cannot say (tuples, 1e-4)."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _convert_union(hint, value, where, key)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where, key + ".")
-    if origin is tuple:
+    def _convert_tuple(self, args: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
-            raise _wrong(where, key, value, "a list")
-        args = get_args(hint)
+            raise self._wrong(key, value, "a list")
         if args[-1] is Ellipsis:
             args = (args[0],) * len(value)
         if len(args) != len(value):
-            raise _wrong(where, key, value, f"a list of {len(args)}")
-        return tuple(
-            _convert(arg, item, where, f"{key}[{i}]")
-            for i, (arg, item) in enumerate(zip(args, value, strict=True))
-        )
-    if origin is Literal:
-        if value in get_args(hint):
+            raise self._wrong(key, value, f"a list of {len(args)}")
+        items = enumerate(zip(args, value, strict=True))
+        return tuple(self._convert(arg, item, f"{key}[{i}]") for i, (arg, item) in items)
+
+    def _convert_scalar(self, hint: type, value: Any, key: str) -> Any:
+        if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            # YAML reads 1e-4 (no dot) as text.
+            try:
+                number = float(value)
+            except (ValueError, OverflowError):
+                number = math.nan
+            if math.isfinite(number):
+                return number
+        elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
             return value
-        raise _wrong(where, key, value, "one of " + ", ".join(map(str, get_args(hint))))
-    return _convert_scalar(hint, value, where, key)
+        expected = {float: "a finite number", int: "a whole number", bool: "true or false"}
+        raise self._wrong(key, value, expected.get(hint, "text"))
+
+    def _wrong(self, key: str, value: Any, expected: str) -> ConfigError:
+        return ConfigError(f"{self.where}: {key} is {value!r}, expected {expected}")
 
 
-def _convert_union(hint: Any, value: Any, where: str, key: str) -> Any:
-    options = [arg for arg in get_args(hint) if arg is not type(None)]
-    if value is None and len(options) < len(get_args(hint)):
-        return None
-    return _convert(options[0], value, where, key)
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _convert_scalar(hint: type, value: Any, where: str, key: str) -> Any:
-    if hint is float and not isinstance(value, bool):
-        # YAML reads 1e-4 (no dot) as text.
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise _wrong(where, key, value, "a number") from None
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise _wrong(where, key, value, {int: "a whole number", bool: "true or false"}.get(hint, "text"))
+def _keys(hint: Any, prefix: str = "") -> Iterator[str]:
+    """All dotted keys below a type."""
+    if not dataclasses.is_dataclass(hint):
+        for arg in get_args(hint):
+            if dataclasses.is_dataclass(arg):
+                yield from _keys(arg, prefix)
+        return
+    for name, child in get_type_hints(hint).items():
+        yield prefix + name
+        yield from _keys(child, f"{prefix}{name}.")
 
 
-def _wrong(where: str, key: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"{where}: {key} is {value!r}, expected {expected}")
+def _nearest(key: str, valid: Iterator[str]) -> str:
+    """The most similar key: as a whole, and in its last part (so that `lr` finds `train.lr`)."""
+
+    def similarity(other: str) -> float:
+        last = SequenceMatcher(None, key.rpartition(".")[2], other.rpartition(".")[2]).ratio()
+        return SequenceMatcher(None, key, other).ratio() + last
+
+    return max(valid, key=similarity)

@@ -148,3 +148,21 @@ def test_xformers_is_asked_for_the_same(kind: str, fake_xformers) -> None:
     causal = kind == "causal"
     asked = attention._attend_xformers(q, k, v, mask, causal)
     torch.testing.assert_close(asked, attend(q, k, v, mask, causal), rtol=0, atol=1e-6)
+
+
+def test_training_in_bfloat16_on_a_cpu_keeps_dtype_and_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    exact = [torch.randn(2, 3, 5, 8, generator=generator, requires_grad=True) for _ in range(3)]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
+    attend(*exact, mask).square().sum().backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = attend(*rounded, mask)
+    out.square().sum().backward()
+    assert out.dtype == torch.bfloat16
+    for ours, reference in zip(rounded, exact, strict=True):
+        assert ours.grad is not None
+        assert reference.grad is not None
+        assert ours.grad.dtype == torch.bfloat16
+        error = (ours.grad.float() - reference.grad).norm() / reference.grad.norm()
+        assert error < 0.03

@@ -17,7 +17,10 @@ Time = int | Int[Tensor, " batch"]
 
 
 def q_sample(
-    schedule: Schedule, x_start: Float[Tensor, "batch ..."], t: Time, eps: Float[Tensor, "batch ..."]
+    schedule: Schedule,
+    x_start: Float[Tensor, "batch ..."],
+    t: Time,
+    eps: Float[Tensor, "batch ..."],
 ) -> Float[Tensor, "batch ..."]:
     """Noises x_start to time t (eq. 4)."""
     signal, noise = _roots(schedule, t, x_start)
@@ -41,7 +44,10 @@ def predict_x_start(
 
 
 def eps_from_x_start(
-    schedule: Schedule, x_start: Float[Tensor, "batch ..."], x_t: Float[Tensor, "batch ..."], t: Time
+    schedule: Schedule,
+    x_start: Float[Tensor, "batch ..."],
+    x_t: Float[Tensor, "batch ..."],
+    t: Time,
 ) -> Float[Tensor, "batch ..."]:
     """Returns the noise that lies between x_start and x_t."""
     signal, noise = _roots(schedule, t, x_t)
@@ -104,7 +110,9 @@ def _step_beta(schedule: Schedule, t: Time, prev_t: Time) -> Tensor:
     if isinstance(t, int) and isinstance(prev_t, int):
         return schedule.betas[t] if prev_t == t - 1 else respaced
     times = torch.as_tensor(t)
-    return torch.where(times - 1 == torch.as_tensor(prev_t), schedule.betas.to(times.device)[times], respaced)
+    return torch.where(
+        times - 1 == torch.as_tensor(prev_t), schedule.betas.to(times.device)[times], respaced
+    )
 
 
 def _roots(schedule: Schedule, t: Time, x: Tensor) -> tuple[Tensor, Tensor]:

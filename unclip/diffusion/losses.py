@@ -72,7 +72,9 @@ def variational_bound(
     return torch.where(t == 0, likelihood, kl) / math.log(2)
 
 
-def normal_kl(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
+def normal_kl(
+    mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
+) -> Tensor:
     """KL divergence between two normal distributions, elementwise, in nats."""
     spread = torch.exp(log_variance - other_log_variance)
     distance = (mean - other_mean) ** 2 * torch.exp(-other_log_variance)

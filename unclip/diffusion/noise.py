@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 
+@runtime_checkable
 class Noise(Protocol):
     """Gives standard normal draws, float32 on the CPU."""
 

@@ -39,9 +39,13 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         if self.schedule == "linear" and self.shift:
-            raise ConfigError("diffusion.shift belongs to the cosine schedule; set it to 0 or use cosine")
+            raise ConfigError(
+                "diffusion.shift belongs to the cosine schedule; set it to 0 or use cosine"
+            )
         if self.num_timesteps < 2:
-            raise ConfigError(f"diffusion.num_timesteps is {self.num_timesteps}, expected 2 or more")
+            raise ConfigError(
+                f"diffusion.num_timesteps is {self.num_timesteps}, expected 2 or more"
+            )
 
 
 @dataclass(frozen=True)

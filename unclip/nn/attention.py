@@ -68,6 +68,13 @@ def attend(
                 "choose sdpa"
             )
         return _attend_xformers(q, k, v, mask, causal)
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad:
+        # PyTorch's CPU kernel runs backwards five times slower in bfloat16 than in float32
+        # (benchmarks/cpu_training.py).
+        with torch.autocast("cpu", enabled=False):
+            q, k, v = q.float(), k.float(), v.float()
+            out = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return out.to(torch.bfloat16)
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
 
 

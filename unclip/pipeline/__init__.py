@@ -1,1 +1,1 @@
-"""The assembled system: text to picture, variations, model folders."""
+"""The assembled system: prompts and pictures in, pictures out, and models on disk."""

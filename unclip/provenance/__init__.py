@@ -1,1 +1,1 @@
-"""What a picture carries about how it was made."""
+"""Where a picture comes from: what was written into its file."""

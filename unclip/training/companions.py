@@ -1,4 +1,4 @@
-"""The frozen CLIP beside a stage in training: never wrapped, optimised, averaged or saved with it."""
+"""The frozen CLIP beside a stage in training: never wrapped, optimised, averaged or saved."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,9 +40,7 @@ class FrozenClip:
             return self.clip.encode_text(list(prompts))
 
     @torch.no_grad()
-    def image(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch dim"]:
+    def image(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Encodes pictures in [-1, 1]."""
         with torch.autocast(self._device.type, enabled=False):
             return self.clip.encode_image(images.to(self._device))

@@ -1,22 +1,29 @@
 """The order of the data: a stateless function of the position in an infinite stream.
 
-Position p belongs to epoch p // N and reads place p % N of that epoch's permutation. A step's global
-batch is a range of positions and every process takes its slice, so the order depends neither on the
-number of processes nor on where a run was interrupted.
+Position p belongs to epoch p // N and reads place p % N of that epoch's permutation. A step's
+global batch is a range of positions and every process takes its slice, so the order depends neither
+on the number of processes nor on where a run was interrupted.
 """
 
+import signal
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from unclip.errors import ConfigError
+from unclip.errors import ConfigError, DataError
 from unclip.training.settings import TrainConfig
 
 
+@runtime_checkable
 class MapDataset(Protocol):
-    """Samples by (index, position): the position decides captions and crops."""
+    """Samples by (index, position): the position decides captions and crops.
+
+    A sample is a dict whose `skipped` counts the records that could not be used in its place.
+    """
 
     def __len__(self) -> int: ...
 
@@ -32,15 +39,17 @@ class PositionBatches:
         parts = world_size * config.accumulation
         if config.batch_size % parts:
             raise ConfigError(
-                f"train.batch_size {config.batch_size} does not divide over {world_size} processes x "
-                f"{config.accumulation} accumulated parts: use a multiple of {parts}"
+                f"train.batch_size {config.batch_size} does not divide over {world_size} processes "
+                f"x {config.accumulation} accumulated parts: use a multiple of {parts}"
             )
+        if length < 1:
+            raise DataError("the data set is empty")
         self.length, self.config, self.first_step = length, config, first_step
         self.part = config.batch_size // parts
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        return (self.config.steps - self.first_step) * self.config.accumulation
+        return max(0, self.config.steps - self.first_step) * self.config.accumulation
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, order = -1, np.empty(0, np.int64)
@@ -74,6 +83,22 @@ def make_loader(
         dataset,  # type: ignore[arg-type]  # torch's Dataset is nominal, ours a protocol
         batch_sampler=batches,
         num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_signals,
         multiprocessing_context="spawn" if num_workers else None,
     )
+
+
+def _ignore_signals(_: int) -> None:
+    # Ctrl-C and a scheduler signal the whole process group; the trainer still needs its data to
+    # finish the step, and ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Moves a batch's tensors; the rest (captions) stays."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }

@@ -21,8 +21,9 @@ class Ema:
         soon forgotten.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.average.parameters())
+        averages = [p.detach() for p in self.average.parameters()]
         weights = [p.detach().float() for p in model.parameters()]
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+        # In float32: a bf16 average would stand still at a decay of 0.999.
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # type: ignore[reportPrivateImportUsage]  # has no public name
         for kept, buffer in zip(self.average.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)

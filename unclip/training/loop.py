@@ -1,233 +1,171 @@
-"""The one training loop: every stage brings a model, data and a loss, and knows of no device or rank.
+"""The one training loop: every stage brings a model, data and a loss, and knows no device or rank.
 
-Accelerate gives the launch, the device, DDP, autocast, accumulation and gathering. The order of the data,
-the learning rate, the average and the checkpoints are ours, because they must survive a kill at any
-instant and a change of the number of processes.
+Accelerate gives the launch, the device, DDP, autocast, accumulation and gathering. The order of the
+data, the learning rate, the average and the checkpoints are ours, because they must survive a kill
+at any instant and a change of the number of processes.
 """
 
-import os
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import GradientAccumulationPlugin
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from unclip.errors import ConfigError, TrainingDivergedError
-from unclip.training.data import MapDataset, PositionBatches, make_loader
-from unclip.training.draws import Draws
+from unclip.errors import CheckpointError
+from unclip.training.data import PositionBatches, make_loader, to_device
+from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
+from unclip.training.folder import claim
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.settings import TrainConfig
 from unclip.training.signals import StopSignal
-from unclip.training.state import Progress, TrainState, load_newest, save_checkpoint
-from unclip.training.tracking import Tracker
+from unclip.training.stage import Stage
+from unclip.training.state import Checkpoints, Progress, TrainState
+from unclip.training.tracking import Meter, Tracker
+from unclip.training.world import make_accelerator, totals
 
 
-class Stage(Protocol):
-    """What the loop needs to know of a stage."""
-
-    name: str
-    """Part of the key of every random draw."""
-    channels_last: bool
-    """The model is convolutional and runs faster with channels last in memory."""
-    model: Any
-    dataset: MapDataset
-
-    def prepare(self, device: torch.device) -> None:
-        """Moves frozen companions to the device; the model is there already."""
-
-    def loss(self, model: nn.Module, batch: dict[str, Any], draws: Draws) -> dict[str, Tensor]:
-        """Returns scalars; `loss` is minimised, the rest is logged. `model` is called, not unwrapped."""
-        ...
-
-    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
-        """Writes the averaged weights as a stage folder."""
-
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Paints samples with the averaged weights."""
-
-
-def train(stage: Stage, config: TrainConfig, out: Path) -> None:
+def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str, Any]) -> None:
     """Trains to `config.steps`, resuming from the newest whole checkpoint below `out`.
 
-    Writes `checkpoints/`, `samples/`, `log.jsonl`, `tensorboard/`, and at the end the stage folder `final/`.
+    Writes `checkpoints/`, `samples/`, `log.jsonl`, `tensorboard/`, and at the end the stage folder
+    `final/`. `run_config`, the whole resolved configuration, is kept in every checkpoint.
 
     Raises:
-        ConfigError: the processes are not those of the launch, or do not divide the batch.
+        ConfigError: the processes are not those of the launch or do not divide the batch, or
+            another job trains in `out`.
         TrainingDivergedError: too many steps in a row were not finite.
+        SystemExit: with 128 + its number after SIGTERM or SIGINT, when all is saved.
     """
     accelerator = make_accelerator(config)
-    torch.manual_seed(config.seed)  # dropout's alone; noise and data have their own
-    model = stage.model.to(accelerator.device)
-    if stage.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    stage.prepare(accelerator.device)
-    ema = Ema(model, config.ema_decay)
-    state = TrainState(model, ema, make_optimizer(model, config), Progress())
-    resumed = load_newest(out / "checkpoints", state)
-    wrapped = accelerator.prepare_model(model)
-
-    tracker = None
-    if accelerator.is_main_process:
-        tracker = Tracker(out, stage.name, config.steps, state.progress.step)
-        tracker.say(f"resuming from {resumed.name}" if resumed else f"{_count(model)} parameters")
-    with StopSignal() as stop:
-        _run(stage, config, out, accelerator, wrapped, state, tracker, stop)
-        finished = state.progress.step >= config.steps
-        if accelerator.is_main_process:
-            save_checkpoint(out / "checkpoints", state, config.keep)
-            if finished:
-                stage.export(out / "final", ema.average.state_dict())
-    if tracker is not None:
-        tracker.say(f"finished: {out / 'final'}" if finished else f"stopped at {state.progress.step}")
-        tracker.close()
-    accelerator.wait_for_everyone()
+    mine = claim(out, dict(run_config)) if accelerator.is_main_process else nullcontext()
+    with mine, StopSignal() as stop:
+        trainer = Trainer(stage, config, out, run_config, accelerator)
+        try:
+            trainer.run(stop)
+            trainer.finish()
+        finally:
+            trainer.tracker.close()
+        accelerator.end_training()
     stop.exit_if_asked()
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Builds the Accelerator and refuses a world that is not the one it was launched for."""
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
-            num_steps=config.accumulation, sync_with_dataloader=False
-        ),
-        cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
-    )
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != launched:
-        raise ConfigError(
-            f"launched as {launched} processes, but this one sees {accelerator.num_processes}: on a "
-            "machine without GPU launch with ACCELERATE_USE_CPU=true accelerate launch --multi_gpu"
-        )
-    return accelerator
+class Trainer:
+    """A run in progress: what is trained, how, and how far it is."""
 
+    def __init__(
+        self,
+        stage: Stage,
+        config: TrainConfig,
+        out: Path,
+        run_config: Mapping[str, Any],
+        accelerator: Accelerator,
+    ) -> None:
+        self.stage, self.config, self.out, self.accelerator = stage, config, out, accelerator
 
-def _run(
-    stage: Stage,
-    config: TrainConfig,
-    out: Path,
-    accelerator: Accelerator,
-    wrapped: nn.Module,
-    state: TrainState,
-    tracker: Tracker | None,
-    stop: StopSignal,
-) -> None:
-    """Steps until the end or a signal."""
-    progress = state.progress
-    rank, world = accelerator.process_index, accelerator.num_processes
-    batches = PositionBatches(len(stage.dataset), config, progress.step, rank, world)
-    samples = iter(make_loader(stage.dataset, batches, config.num_workers))
-    meter = Meter(accelerator, config)
-    while progress.step < config.steps and not stop.agreed(accelerator):
-        set_learning_rate(state.optimizer, learning_rate(config, progress.step))
+        # The model, its average and its optimiser: fresh, or as the newest checkpoint has them.
+        model = stage.model.to(accelerator.device).train()
+        if stage.channels_last and accelerator.device.type != "cpu":
+            # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
+            model = model.to(memory_format=torch.channels_last)
+        stage.prepare(accelerator.device)
+        self.progress, self.ema = Progress(), Ema(model, config.ema_decay)
+        self.optimizer = make_optimizer(model, config)
+        self.state = TrainState(model, self.ema, self.optimizer, self.progress)
+        about = {"world_size": accelerator.num_processes, "config": dict(run_config)}
+        self.checkpoints = Checkpoints(out / "checkpoints", config.keep, about)
+        self.checkpoints.load_newest(self.state)
+        self.model = accelerator.prepare_model(model)
 
-        # Forward and backward over the parts of this process.
-        parts = []
+        self.meter = Meter(accelerator, config.batch_size)
+        silent = not accelerator.is_main_process
+        self.tracker = Tracker(out, stage.name, config.steps, self.progress.step, silent=silent)
+        size = sum(p.numel() for p in model.parameters())
+        where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
+        self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")
+
+    def run(self, stop: StopSignal) -> None:
+        """Steps until the end or a signal."""
+        config, progress, accelerator = self.config, self.progress, self.accelerator
+        rank, world_size = accelerator.process_index, accelerator.num_processes
+        dataset = self.stage.dataset
+        batches = PositionBatches(len(dataset), config, progress.step, rank, world_size)
+        samples = iter(make_loader(dataset, batches, config.num_workers))
+        stopping = False
+        while progress.step < config.steps and not stopping:
+            set_learning_rate(self.optimizer, learning_rate(config, progress.step))
+            figures, skipped = self._backward(batches, samples)
+            norm = accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            assert norm is not None, "the gradients are not sharded"
+
+            # A gradient that is not finite on any process reaches the weights on none.
+            bad = ~(torch.isfinite(figures["loss"]) & torch.isfinite(norm))
+            refused, unusable, signals = totals(accelerator, bad, skipped, stop.received > 0)
+            if refused:
+                self.tracker.say(progress.refuse(config))
+            else:
+                self.optimizer.step()
+                self.ema.update(self.state.model, progress.step + 1)
+                self.meter.add({**figures, "grad_norm": norm})
+            self.optimizer.zero_grad(set_to_none=True)
+            progress.advance(updated=not refused, skipped=int(unusable))
+            self._report()
+            stopping = stop.agree(signals > 0)
+
+    def _backward(
+        self, batches: PositionBatches, samples: Iterator[dict[str, Any]]
+    ) -> tuple[dict[str, Tensor], int]:
+        """Forward and backward over this process's parts; mean figures, and samples skipped."""
+        config, stage, accelerator = self.config, self.stage, self.accelerator
+        parts, skipped = [], 0
         for part in range(config.accumulation):
-            batch = _to_device(next(samples), accelerator.device)
-            positions = batches.positions(progress.step, part)
+            batch = next(samples)
+            skipped += int(batch["skipped"].sum())
+            positions = batches.positions(self.progress.step, part)
             draws = Draws(config.seed, stage.name, positions, accelerator.device)
-            with accelerator.accumulate(wrapped), accelerator.autocast():
-                values = stage.loss(wrapped, batch, draws)
+            seed_layers(config.seed, stage.name, positions)
+            with accelerator.accumulate(self.model):
+                with accelerator.autocast():
+                    values = stage.loss(self.model, to_device(batch, accelerator.device), draws)
                 accelerator.backward(values["loss"])
             parts.append({name: value.detach() for name, value in values.items()})
-            progress.skipped += int(batch["skipped"].sum())
-
-        # A gradient that is not finite on any process reaches the weights on none.
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
-        assert norm is not None
         means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-        if _all_finite(accelerator, means["loss"], norm):
-            state.optimizer.step()
-            progress.nonfinite = 0
-            state.ema.update(state.model, progress.step + 1)
-            meter.add({**means, "grad_norm": norm})
-        else:
-            progress.nonfinite += 1
-            _check_divergence(stage, config, progress)
-        state.optimizer.zero_grad(set_to_none=True)
-        progress.step += 1
-        _report(stage, config, out, accelerator, state, tracker, meter)
+        return means, skipped
 
+    def _report(self) -> None:
+        """Logs, saves and paints when it is time."""
+        config, step = self.config, self.progress.step
+        self.meter.count()
+        if step % config.log_every == 0 or step == config.steps:
+            figures = {**self.meter.read(), "lr": learning_rate(config, step - 1)}
+            self.tracker.log(step, {**figures, **self.progress.left_out()})
+        if step == config.steps or not self.accelerator.is_main_process:
+            return
+        with self.meter.paused():
+            if step % config.save_every == 0:
+                try:
+                    self.checkpoints.save(self.state)
+                except CheckpointError as error:
+                    self.tracker.say(f"warning: {error}; training goes on, older ones are kept")
+            if step % config.sheet_every == 0:
+                self._paint()
 
-def _report(
-    stage: Stage,
-    config: TrainConfig,
-    out: Path,
-    accelerator: Accelerator,
-    state: TrainState,
-    tracker: Tracker | None,
-    meter: "Meter",
-) -> None:
-    """Logs, saves and paints when it is time."""
-    step = state.progress.step
-    if step % config.log_every == 0:
-        figures = meter.means()
-        if tracker is not None:
-            tracker.log(step, figures | {"skipped": state.progress.skipped})
-    if step % config.save_every == 0 and step < config.steps and accelerator.is_main_process:
-        save_checkpoint(out / "checkpoints", state, config.keep)
-    if tracker is not None and (step % config.sheet_every == 0 or step == config.steps):
+    def finish(self) -> None:
+        """Saves what is not saved yet, and exports the stage when its last step is done."""
+        step, done = self.progress.step, self.progress.step >= self.config.steps
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(self.state)
+            if done:
+                self.stage.export(self.out / "final", self.ema.average.state_dict())
+                self._paint()
+        self.tracker.say(f"finished: {self.out / 'final'}" if done else f"stopped, saved at {step}")
+        self.accelerator.wait_for_everyone()
+
+    def _paint(self) -> None:
         with torch.inference_mode():
-            sheet = stage.sheet(state.ema.average)
+            sheet = self.stage.sheet(self.ema.average)
         if sheet is not None:
-            tracker.sheet(step, sheet)
-
-
-class Meter:
-    """Means of the figures since they were last read, kept on the device."""
-
-    def __init__(self, accelerator: Accelerator, config: TrainConfig) -> None:
-        self.accelerator, self.config = accelerator, config
-        self._restart()
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Adds a step's figures."""
-        self.steps.append(values)
-
-    def means(self) -> dict[str, float]:
-        """Returns the means over steps and processes, the learning rate's place and images a second."""
-        seconds = time.monotonic() - self.since
-        figures = {}
-        if self.steps:
-            names = list(self.steps[0])
-            table = torch.stack([torch.stack([s[n].float() for n in names]) for s in self.steps])
-            means = self.accelerator.reduce(table.mean(0), "mean")
-            figures = dict(zip(names, means.tolist(), strict=True))
-        figures["images_per_second"] = len(self.steps) * self.config.batch_size / seconds
-        self._restart()
-        return figures
-
-    def _restart(self) -> None:
-        self.steps: list[dict[str, Tensor]] = []
-        self.since = time.monotonic()
-
-
-def _all_finite(accelerator: Accelerator, loss: Tensor, norm: Tensor) -> bool:
-    finite = (torch.isfinite(loss) & torch.isfinite(norm)).float()
-    return bool(accelerator.reduce(finite, "sum") == accelerator.num_processes)
-
-
-def _check_divergence(stage: Stage, config: TrainConfig, progress: Progress) -> None:
-    if progress.nonfinite >= config.max_nonfinite:
-        raise TrainingDivergedError(
-            f"{stage.name}: {progress.nonfinite} steps in a row up to step {progress.step + 1} had a loss "
-            "or gradient that is not finite; the weights are those of the last finite step. "
-            "Lower train.lr or look at the data"
-        )
-
-
-def _to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
-
-
-def _count(model: nn.Module) -> str:
-    return f"{sum(p.numel() for p in model.parameters()):,}"
+            self.tracker.sheet(self.progress.step, sheet)

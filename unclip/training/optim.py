@@ -1,6 +1,7 @@
 """AdamW, and a learning rate that is a pure function of the step."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,11 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0.0, fused=True
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=config.betas,
+        eps=config.eps,
+        fused=True,
     )
 
 
@@ -47,14 +52,22 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
 
 def load_optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Puts named tensors back as the optimiser's state."""
+    """Puts named tensors back as the optimiser's state.
+
+    Raises:
+        CheckpointError: a tensor belongs to no parameter, or has neither its shape nor none.
+    """
     parameters = dict(model.named_parameters())
+    optimizer.state.clear()
     for key, value in tensors.items():
         kind, _, name = key.partition(".")
-        if name not in parameters:
-            raise CheckpointError(f"the optimiser's state names {name!r}, which the model has not")
-        parameter = parameters[name]
-        device = "cpu" if kind == "step" and parameter.device.type == "cpu" else parameter.device
-        optimizer.state[parameter][kind] = value.to(device)
+        parameter = parameters.get(name)
+        if parameter is None or value.shape not in (parameter.shape, ()):
+            raise CheckpointError(f"the optimiser's state {key} fits no weight of the model")
+        if value.shape == parameter.shape:
+            # The fused kernel walks raw memory: a state laid out otherwise than its parameter
+            # (contiguous beside channels last) would be read in the wrong order, without an error.
+            value = torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
+        optimizer.state[parameter][kind] = value.to(parameter.device)

@@ -5,6 +5,24 @@ from typing import Literal
 
 from unclip.errors import ConfigError
 
+RANGES: dict[str, tuple[float, float]] = {
+    "steps": (1, float("inf")),
+    "batch_size": (1, float("inf")),
+    "accumulation": (1, float("inf")),
+    "lr": (0, float("inf")),
+    "eps": (0, float("inf")),
+    "weight_decay": (0, float("inf")),
+    "warmup_steps": (0, float("inf")),
+    "clip_norm": (0, float("inf")),
+    "ema_decay": (0, 1 - 1e-9),
+    "num_workers": (0, float("inf")),
+    "log_every": (1, float("inf")),
+    "save_every": (1, float("inf")),
+    "sheet_every": (1, float("inf")),
+    "max_nonfinite": (1, float("inf")),
+}
+"""Lowest and highest value of a setting."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
@@ -39,13 +57,14 @@ class TrainConfig:
     keep: int = 2
     """Checkpoints kept."""
     max_nonfinite: int = 10
-    """Steps in a row whose loss or gradient may be non-finite (and are skipped) before the run stops."""
+    """Steps in a row refused for a non-finite loss or gradient, at which the run stops."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "log_every", "save_every", "sheet_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}, expected 1 or more")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                top = "below 1" if high < 1 else "more"
+                raise ConfigError(f"train.{name} is {getattr(self, name)}, expected {low} or {top}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"train.betas is {list(self.betas)}, expected two numbers in [0, 1)")
         if self.keep < 2:
             raise ConfigError(f"train.keep is {self.keep}, expected 2 or more: one may be damaged")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"train.ema_decay is {self.ema_decay}, expected [0, 1)")

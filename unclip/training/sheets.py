@@ -7,9 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 
-def contact_sheet(
-    images: Float[Tensor, "batch 3 height width"], columns: int
-) -> Image.Image:
+def contact_sheet(images: Float[Tensor, "batch 3 height width"], columns: int) -> Image.Image:
     """Lays pictures in [-1, 1] out in rows of `columns`; a last row that is short is left blank."""
     blank = -len(images) % columns
     images = torch.cat([images, images.new_ones(blank, *images.shape[1:])])

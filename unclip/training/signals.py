@@ -1,19 +1,22 @@
-"""SIGTERM and SIGINT during training: finish the step, save, leave with 128 + the signal's number."""
+"""SIGTERM and SIGINT during training: finish the step, save, exit with 128 + its number."""
 
 import signal
+import time
 from types import FrameType
 
-import torch
-from accelerate import Accelerator
+ECHO_SECONDS = 2.0
+"""Ctrl-C comes twice, from the terminal and from the launcher; within this time it is one."""
 
 
 class StopSignal:
-    """Context manager that notes the first signal; a second one has its ordinary effect."""
+    """Context manager that notes the first signal; a later one has its ordinary effect."""
 
     HANDLED = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
         self.received = 0
+        """The signal's number, or 0."""
+        self.since = 0.0
 
     def __enter__(self) -> "StopSignal":
         self.before = {number: signal.signal(number, self._note) for number in self.HANDLED}
@@ -22,14 +25,11 @@ class StopSignal:
     def __exit__(self, *_: object) -> None:
         self._restore()
 
-    def agreed(self, accelerator: Accelerator) -> bool:
-        """Tells whether any process got a signal, so that all stop after the same step."""
-        if accelerator.num_processes == 1:
-            return self.received != 0
-        flag = torch.tensor(float(self.received), device=accelerator.device)
-        highest = accelerator.gather(flag.reshape(1)).max()  # type: ignore[union-attr]  # a tensor in, a tensor out
-        self.received = int(highest)
-        return self.received != 0
+    def agree(self, anyone: bool) -> bool:
+        """Takes over what the processes found together: a signal to one of them stops all."""
+        if anyone and not self.received:
+            self.received = signal.SIGTERM
+        return anyone
 
     def exit_if_asked(self) -> None:
         """Leaves the process after a signal; what was done is saved."""
@@ -37,8 +37,11 @@ class StopSignal:
             raise SystemExit(128 + self.received)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = number
-        self._restore()
+        if not self.received:
+            self.received, self.since = number, time.monotonic()
+        elif time.monotonic() - self.since > ECHO_SECONDS:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self.before.items():

@@ -1,26 +1,37 @@
 """A run's checkpoints: complete, committed by a rename, verified before use, pruned last.
 
-A checkpoint is a folder `step_00001000` with weights, average and optimiser as safetensors, `state.json`,
-and a manifest of SHA-256 sums. Randomness and data order need no state: they are functions of the step.
+A checkpoint is a folder `step_00001000` with weights, average and optimiser as safetensors,
+`state.json`, and a manifest of SHA-256 sums. Randomness and data order need no state: they are
+functions of the step.
 """
 
 import json
 import re
 import shutil
+import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from unclip.checkpoint import atomic_folder, load_tensors, read_tensors, verify_folder
-from unclip.errors import CheckpointError
+from unclip.checkpoint import (
+    atomic_folder,
+    check_tensors,
+    read_tensors,
+    unclip_version,
+    verify_folder,
+    write_tensors,
+)
+from unclip.errors import CheckpointError, TrainingDivergedError
 from unclip.training.ema import Ema
 from unclip.training.optim import load_optimizer_tensors, optimizer_tensors
+from unclip.training.settings import TrainConfig
 
-NAME = re.compile(r"step_(\d{8})")
+NAME = re.compile(r"step_(\d{8,})")
 
 
 @dataclass
@@ -30,9 +41,41 @@ class Progress:
     step: int = 0
     """Optimiser steps done."""
     nonfinite: int = 0
-    """Steps in a row that were skipped."""
+    """Steps in a row that were refused because their loss or gradient was not finite."""
+    nonfinite_total: int = 0
+    """All such steps."""
     skipped: int = 0
-    """Pictures that could not be used so far."""
+    """Pictures that could not be used so far, over all processes."""
+
+    def advance(self, *, updated: bool, skipped: int) -> None:
+        """Counts a step that is done."""
+        self.step += 1
+        self.skipped += skipped
+        self.nonfinite = 0 if updated else self.nonfinite
+
+    def refuse(self, config: TrainConfig) -> str:
+        """Counts the running step as refused; returns what to say of it.
+
+        Raises:
+            TrainingDivergedError: it is one too many in a row.
+        """
+        self.nonfinite += 1
+        self.nonfinite_total += 1
+        first = self.step * config.batch_size
+        what = (
+            f"the loss or gradient of step {self.step + 1} (samples {first} to "
+            f"{first + config.batch_size - 1} of the stream) is not finite"
+        )
+        if self.nonfinite >= config.max_nonfinite:
+            raise TrainingDivergedError(
+                f"{what}, as in {self.nonfinite} steps in a row, expected numbers: look at the "
+                "data, or start again with a lower train.lr"
+            )
+        return f"{what}: the weights are left as they are ({self.nonfinite} in a row)"
+
+    def left_out(self) -> dict[str, int]:
+        """What was left out so far."""
+        return {"skipped": self.skipped, "nonfinite": self.nonfinite_total}
 
 
 @dataclass(frozen=True)
@@ -45,63 +88,107 @@ class TrainState:
     progress: Progress
 
 
-def save_checkpoint(root: Path, state: TrainState, keep: int) -> Path:
-    """Writes a checkpoint, then removes older ones beyond `keep`.
+class Checkpoints:
+    """The checkpoints of one run, in one folder."""
 
-    Raises:
-        CheckpointError: it could not be written (a full disk, say); the older ones are untouched.
-    """
-    folder = root / f"step_{state.progress.step:08d}"
-    try:
+    def __init__(self, root: Path, keep: int, about: Mapping[str, Any]) -> None:
+        self.root, self.keep, self.about = root, keep, about
+        self.newest_step = -1
+        """Of the checkpoint last read or written."""
+
+    def save(self, state: TrainState) -> None:
+        """Writes a checkpoint, then removes older ones beyond `keep` whole ones.
+
+        Raises:
+            CheckpointError: it could not be written (a full disk, say); the older ones stay.
+        """
+        step = state.progress.step
+        if step == self.newest_step:
+            return
+        folder = self.root / f"step_{step:08d}"
+        record = {**asdict(state.progress), **code_version(), **self.about}
         with atomic_folder(folder) as place:
-            save_file(_contiguous(state.model.state_dict()), place / "model.safetensors")
-            save_file(_contiguous(state.ema.average.state_dict()), place / "ema.safetensors")
+            write_tensors(place / "model.safetensors", state.model.state_dict())
+            write_tensors(place / "ema.safetensors", state.ema.average.state_dict())
             tensors = optimizer_tensors(state.model, state.optimizer)
-            save_file(_contiguous(tensors), place / "optimizer.safetensors")
-            (place / "state.json").write_text(json.dumps(vars(state.progress)), encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"cannot save {folder}: {error.strerror or error}") from error
-    _prune(root, keep)
-    return folder
+            write_tensors(place / "optimizer.safetensors", tensors)
+            (place / "state.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        self.newest_step = step
+        self._prune()
+
+    def load_newest(self, state: TrainState) -> None:
+        """Restores the newest checkpoint that is whole; leaves the state alone where there is none.
+
+        A damaged one is named on stderr and passed over.
+
+        Raises:
+            CheckpointError: there are checkpoints but none is whole, or it fits another model.
+        """
+        found = self.folders()
+        for folder in reversed(found):
+            try:
+                verify_folder(folder)
+            except CheckpointError as error:
+                print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
+                continue
+            _load(folder, state)
+            self.newest_step = state.progress.step
+            return
+        if found:
+            raise CheckpointError(
+                f"none of the {len(found)} checkpoints in {self.root} is whole: restore one, or "
+                "move the folder away to start again"
+            )
+
+    def folders(self) -> list[Path]:
+        """Lists the checkpoints, oldest first, whole or not."""
+        found = [path for path in self.root.glob("step_*") if NAME.fullmatch(path.name)]
+        return sorted(found, key=_step)
+
+    def _prune(self) -> None:
+        """Removes what is older than the `keep` newest whole ones; damaged ones do not count."""
+        whole = 0
+        for folder in reversed(self.folders()):
+            if whole >= self.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif _step(folder) == self.newest_step or _is_whole(folder):
+                whole += 1
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
 
 
-def _prune(root: Path, keep: int) -> None:
-    for folder in checkpoints(root)[:-keep]:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def checkpoints(root: Path) -> list[Path]:
-    """Lists a run's checkpoints, oldest first, valid or not."""
-    return sorted(path for path in root.glob("step_*") if NAME.fullmatch(path.name))
-
-
-def load_newest(root: Path, state: TrainState) -> Path | None:
-    """Restores the newest checkpoint that is whole; a damaged one is named on stderr and passed over.
-
-    Returns:
-        The checkpoint's folder, or None where there is none.
-    """
-    for rubbish in root.glob("step_*.tmp-*"):
-        shutil.rmtree(rubbish, ignore_errors=True)
-    for folder in reversed(checkpoints(root)):
-        try:
-            verify_folder(folder)
-        except CheckpointError as error:
-            print(f"warning: {error}; trying the checkpoint before it", file=sys.stderr, flush=True)
-            continue
-        _load(folder, state)
-        return folder
-    return None
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_folder(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _load(folder: Path, state: TrainState) -> None:
-    model_tensors = read_tensors(folder / "model.safetensors")
-    state.model.load_state_dict(model_tensors)
-    load_tensors(state.ema.average, read_tensors(folder / "ema.safetensors"), str(folder))
+    # Copied in place, so that device and memory layout stay the model's own.
+    for module, name in ((state.model, "model"), (state.ema.average, "ema")):
+        tensors = read_tensors(folder / f"{name}.safetensors")
+        check_tensors(module, tensors, str(folder / f"{name}.safetensors"))
+        module.load_state_dict(tensors)
     tensors = read_tensors(folder / "optimizer.safetensors")
     load_optimizer_tensors(state.model, state.optimizer, tensors)
-    vars(state.progress).update(json.loads((folder / "state.json").read_text(encoding="utf-8")))
+    record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    for field in fields(Progress):
+        setattr(state.progress, field.name, record.get(field.name, 0))
+
+
+def code_version() -> dict[str, str | None]:
+    """The versions of unclip and torch, and the git commit where the code is in a repository."""
+    here = Path(__file__).resolve().parents[2]
+    commit = None
+    if (here / ".git").exists():
+        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            commit = done.stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            pass  # no git, or not its repository: the version has to do
+    return {"unclip": unclip_version(), "torch": torch.__version__, "commit": commit}

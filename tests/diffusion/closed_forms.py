@@ -1,0 +1,382 @@
+"""Checks of the diffusion mathematics against closed forms, over any set of its modules.
+
+`test_closed_forms.py` runs them on the real modules, `test_mutations.py` on modules with one flipped coefficient.
+All in float64. The data is Gaussian wherever a denoiser is needed: its best denoiser is known exactly.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MEAN, STD = 0.7, 0.5
+
+
+def gaussian_network(d: SimpleNamespace, schedule: Any, mean: Tensor, std: float) -> Callable:
+    """The exact answer (as x_start) for data N(mean, std^2): the posterior mean of x_0 given x_t."""
+
+    def network(x: Tensor, t: int) -> Tensor:
+        ab = float(schedule.alphas_cumprod[t])
+        gain = math.sqrt(ab) * std**2 / (ab * std**2 + 1 - ab)
+        return mean + gain * (x - math.sqrt(ab) * mean)
+
+    return network
+
+
+def gaussian_denoiser(d: SimpleNamespace, schedule: Any, std: float = STD, **config: Any) -> Any:
+    network = gaussian_network(d, schedule, torch.tensor(MEAN, dtype=torch.float64), std)
+    settings = d.DiffusionConfig(prediction="x_start", **config)
+    return d.Denoiser(network, schedule, settings)
+
+
+class FixedNoise:
+    """Repeats given draws."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __call__(self, shape: Sequence[int]) -> Tensor:
+        return self.rows
+
+    def fork(self, label: str) -> "FixedNoise":
+        return self
+
+
+def flow_end(schedule: Any, x: Tensor, t: int) -> Tensor:
+    """Where the probability flow takes x: it keeps the standardised coordinate."""
+    ab = float(schedule.alphas_cumprod[t])
+    spread = math.sqrt(ab * STD**2 + 1 - ab)
+    return MEAN + STD * (x - math.sqrt(ab) * MEAN) / spread
+
+
+def check_schedules(d: SimpleNamespace) -> None:
+    cosine = d.cosine_schedule(1000)
+
+    def f(u: float) -> float:
+        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    for t in (0, 499, 900):
+        assert math.isclose(float(cosine.alphas_cumprod[t]), f((t + 1) / 1000) / f(0), rel_tol=1e-9)
+    assert float(cosine.betas.max()) == 0.999
+    shifted = d.cosine_schedule(1000, shift=-2.0)
+    for t in (99, 499):
+        a, b = (float(s.alphas_cumprod[t]) for s in (cosine, shifted))
+        moved = math.log(b / (1 - b)) - math.log(a / (1 - a))
+        assert abs(moved + 2.0) < 0.02, moved
+    linear = d.linear_schedule(1000)
+    assert math.isclose(float(linear.betas[0]), 1e-4)
+    assert math.isclose(float(linear.betas[-1]), 2e-2)
+    assert math.isclose(float(linear.alphas_cumprod[1]), (1 - 1e-4) * (1 - float(linear.betas[1])))
+    assert d.respace(1000, 7) == (999, 832, 666, 500, 333, 166, 0)
+    assert d.respace(1000, 1) == (999,)
+    assert float(cosine.alpha_bar(-1)) == 1.0
+    both = cosine.alpha_bar(torch.tensor([-1, 5]))
+    assert both.tolist() == [1.0, float(cosine.alphas_cumprod[5])]
+
+
+def check_conversions(d: SimpleNamespace) -> None:
+    schedule = d.cosine_schedule(1000)
+    generator = torch.Generator().manual_seed(0)
+    x, eps = (torch.randn(3, 2, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    for t in (torch.tensor([0, 500, 998]), 321):
+        ab = schedule.alphas_cumprod[t].reshape(-1, 1, 1) if isinstance(t, Tensor) else None
+        ab = schedule.alphas_cumprod[t] if ab is None else ab
+        x_t = d.q_sample(schedule, x, t, eps)
+        assert (x_t - (ab.sqrt() * x + (1 - ab).sqrt() * eps)).abs().max() < 1e-12
+        v = d.to_target(schedule, "v", x, eps, t)
+        assert (v - (ab.sqrt() * eps - (1 - ab).sqrt() * x)).abs().max() < 1e-12
+        assert d.to_target(schedule, "eps", x, eps, t) is eps
+        assert d.to_target(schedule, "x_start", x, eps, t) is x
+        for prediction, answer in (("eps", eps), ("x_start", x), ("v", v)):
+            back = d.predict_x_start(schedule, prediction, answer, x_t, t)
+            tolerance = 1e-12 if prediction != "eps" else 1e-12 / float(ab.sqrt().min())
+            assert (back - x).abs().max() < tolerance, prediction
+        assert (d.eps_from_x_start(schedule, x, x_t, t) - eps).abs().max() < 1e-11
+        assert (d.snr(schedule, t).flatten() - (ab / (1 - ab)).flatten()).abs().max() < 1e-9
+
+
+def check_posterior(d: SimpleNamespace) -> None:
+    """Bayes' rule for two normal densities, by their precisions."""
+    schedule = d.cosine_schedule(1000)
+    x_0, x_t = torch.tensor([[0.3], [-1.2]]).double(), torch.tensor([[1.1], [0.4]]).double()
+    for t, prev in ((500, 499), (500, 300), (20, 3)):
+        ab, ab_prev = float(schedule.alphas_cumprod[t]), float(schedule.alphas_cumprod[prev])
+        a = ab / ab_prev
+        precision = 1 / (1 - ab_prev) + a / (1 - a)
+        expected = (math.sqrt(ab_prev) * x_0 / (1 - ab_prev) + math.sqrt(a) * x_t / (1 - a)) / precision
+        for at, before in ((t, prev), (torch.full((2,), t), torch.full((2,), prev))):
+            posterior = d.posterior_mean_variance(schedule, x_0, x_t, at, before)
+            assert (posterior.mean - expected).abs().max() < 1e-10
+            assert (posterior.variance.flatten() - 1 / precision).abs().max() < 1e-12
+            assert (posterior.beta.flatten() - (1 - a)).abs().max() < 1e-12
+    final = d.posterior_mean_variance(schedule, x_0, x_t, 0, -1)
+    assert (final.mean - x_0).abs().max() < 1e-12
+    assert float(final.variance) == 0
+
+
+def check_orders(d: SimpleNamespace) -> None:
+    """Halving the steps' size divides the error by 2 (DDIM) and by 4 (DPM-Solver++ 2M)."""
+    schedule = d.cosine_schedule(4000)
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    first, last = 3600, 400
+    ends = {}
+    for name, order in (("ddim", 1), ("dpmpp", 2)):
+        errors = []
+        for steps in (10, 20, 40, 80):
+            times = tuple(round(first - i * (first - last) / steps) for i in range(steps + 1))
+            seen = []
+
+            def keep(step: Any, seen: list = seen) -> None:
+                seen.append(step.x_t)
+
+            denoiser = gaussian_denoiser(d, schedule)
+            if name == "ddim":
+                d.sample_ddim(denoiser, x, times, FixedNoise(x), callback=keep)
+            else:
+                d.sample_dpmpp_2m(denoiser, x, times, callback=keep)
+            # The flow from the first time to the last, before the final step.
+            ab = float(schedule.alphas_cumprod[times[-1]])
+            standard = (flow_end(schedule, x, first) - MEAN) / STD
+            exact = math.sqrt(ab) * MEAN + math.sqrt(ab * STD**2 + 1 - ab) * standard
+            errors.append(float((seen[-2] - exact).abs().max()))
+        slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+        assert abs(slopes[-1] - order) < 0.25, (name, slopes)
+        ends[name] = errors
+    assert ends["dpmpp"][-1] < ends["ddim"][-1] / 10
+
+
+def check_multistep(d: SimpleNamespace) -> None:
+    """DPM-Solver++(2M) on uneven times, against the formula written out (arXiv 2211.01095, alg. 2)."""
+    schedule = d.cosine_schedule(1000)
+    times = (950, 900, 600, 550, 100, 90, 0)
+    network = gaussian_network(d, schedule, torch.tensor(MEAN, dtype=torch.float64), STD)
+    x = start = torch.tensor([[1.5], [-0.4]], dtype=torch.float64)
+
+    def lam(t: int) -> float:
+        ab = float(schedule.alphas_cumprod[t])
+        return 0.5 * math.log(ab / (1 - ab))
+
+    before, h_before = None, 0.0
+    for t, prev in zip(times, times[1:], strict=False):
+        x_0, h = network(x, t), lam(prev) - lam(t)
+        r = h_before / h
+        mixed = x_0 if before is None else (1 + 1 / (2 * r)) * x_0 - before / (2 * r)
+        ab, ab_prev = (float(schedule.alphas_cumprod[i]) for i in (t, prev))
+        x = math.sqrt((1 - ab_prev) / (1 - ab)) * x - math.sqrt(ab_prev) * math.expm1(-h) * mixed
+        before, h_before = x_0, h
+    sampled = d.sample_dpmpp_2m(gaussian_denoiser(d, schedule), start, times)
+    assert (sampled - network(x, 0)).abs().max() < 1e-10
+
+
+def check_ends(d: SimpleNamespace) -> None:
+    """With many steps every deterministic sampler reaches the end of the probability flow."""
+    schedule = d.cosine_schedule(1000)
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    exact = flow_end(schedule, x, 999)
+    times = d.respace(1000, 500)
+    ddim = d.sample_ddim(gaussian_denoiser(d, schedule), x, times, FixedNoise(x))
+    dpmpp = d.sample_dpmpp_2m(gaussian_denoiser(d, schedule), x, times)
+    assert (ddim - exact).abs().max() < 0.01
+    assert (dpmpp - exact).abs().max() < 0.02
+
+
+def check_ancestral(d: SimpleNamespace) -> None:
+    """Every ancestral step is affine: x' = a x + b + s z, so it can be followed exactly."""
+    schedule = d.cosine_schedule(1000)
+    times = d.respace(1000, 20)
+    z = torch.tensor([[0.8], [-0.3]], dtype=torch.float64)
+    start = torch.tensor([[1.5], [-0.5]], dtype=torch.float64)
+    for variance, fraction in (("fixed_small", None), ("learned_range", 0.4)):
+        network = gaussian_network(d, schedule, torch.tensor(MEAN, dtype=torch.float64), STD)
+
+        def answer(x: Tensor, t: int, network=network, fraction=fraction) -> Tensor:
+            mean = network(x, t)
+            return mean if fraction is None else torch.cat([mean, torch.full_like(mean, fraction)], 1)
+
+        config = d.DiffusionConfig(prediction="x_start", variance=variance)
+        sampled = d.sample_ddpm(d.Denoiser(answer, schedule, config), start, times, FixedNoise(z))
+        x = start
+        for i, t in enumerate(times):
+            prev = times[i + 1] if i + 1 < len(times) else -1
+            ab = float(schedule.alphas_cumprod[t])
+            ab_prev = float(schedule.alphas_cumprod[prev]) if prev >= 0 else 1.0
+            beta = float(schedule.betas[t]) if prev == t - 1 else 1 - ab / ab_prev
+            x_0 = network(x, t)
+            small = (1 - ab_prev) / (1 - ab) * beta
+            x = (math.sqrt(ab_prev) * beta * x_0 + math.sqrt(1 - beta) * (1 - ab_prev) * x) / (1 - ab)
+            if prev >= 0:
+                share = 0.0 if fraction is None else (fraction + 1) / 2
+                x = x + math.sqrt(beta**share * small ** (1 - share)) * z
+        assert (sampled - x).abs().max() < 1e-10, variance
+
+
+def check_ddim_noise(d: SimpleNamespace) -> None:
+    """DDIM with eta 1 is ancestral sampling: same mean, same (posterior) variance."""
+    schedule = d.cosine_schedule(1000)
+    times = d.respace(1000, 12)
+    generator = torch.Generator().manual_seed(0)
+    x, z = (torch.randn(4, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    denoiser = gaussian_denoiser(d, schedule)
+    ddim = d.sample_ddim(denoiser, x, times, FixedNoise(z), eta=1.0)
+    ddpm = d.sample_ddpm(denoiser, x, times, FixedNoise(z))
+    assert (ddim - ddpm).abs().max() < 1e-8
+    half = d.sample_ddim(denoiser, x, times, FixedNoise(z), eta=0.5)
+    assert (half - ddpm).abs().max() > 1e-3
+
+
+def check_inversion(d: SimpleNamespace) -> None:
+    """Inverting and sampling again returns the start, the better the more steps."""
+    schedule = d.cosine_schedule(1000)
+    denoiser = gaussian_denoiser(d, schedule)
+    x = torch.linspace(-0.5, 2, 6, dtype=torch.float64)[:, None]
+    errors = []
+    for steps in (50, 100, 500, 1000):
+        times = d.respace(1000, steps)
+        back = d.sample_ddim(denoiser, d.invert_ddim(denoiser, x, times), times, FixedNoise(x))
+        errors.append(float((back - x).abs().max()))
+    assert errors[-1] < 5e-3, errors
+    for fewer, more in ((0, 1), (2, 3)):  # first order: half the step, half the error
+        assert 1.8 < errors[fewer] / errors[more] < 2.2, errors
+    # It ends at the first of the times, one step for each.
+    seen: list[int] = []
+    d.invert_ddim(denoiser, x, (600, 300, 10), callback=lambda step: seen.append(step.t))
+    assert seen == [10, 300, 600]
+    # And the noise it finds is the probability flow's.
+    top = d.invert_ddim(denoiser, x, d.respace(1000, 1000))
+    ab = float(schedule.alphas_cumprod[-1])
+    exact = math.sqrt(ab) * MEAN + math.sqrt(ab * STD**2 + 1 - ab) * (x - MEAN) / STD
+    assert (top - exact).abs().max() < 0.02
+
+
+def check_denoiser(d: SimpleNamespace) -> None:
+    schedule = d.cosine_schedule(1000)
+    config = d.DiffusionConfig(prediction="eps", variance="learned_range", clip_x_start=0.5)
+    x_t = torch.tensor([[[1.0, -0.2]]], dtype=torch.float64).reshape(1, 1, 2)
+    raw = torch.tensor([[[0.3, 0.1], [0.9, -0.7]]], dtype=torch.float64)
+    denoised = d.Denoiser(lambda x, t: raw, schedule, config)(x_t, 400)
+    ab = float(schedule.alphas_cumprod[400])
+    expected = ((x_t - math.sqrt(1 - ab) * raw[:, :1]) / math.sqrt(ab)).clamp(-0.5, 0.5)
+    assert (denoised.x_start - expected).abs().max() < 1e-12
+    assert float(denoised.x_start.max()) == 0.5
+    assert torch.equal(denoised.variance_fraction, raw[:, 1:])
+
+
+def check_guidance(d: SimpleNamespace) -> None:
+    calls = []
+
+    def cond(x: Tensor, t: int) -> Tensor:
+        calls.append(("cond", len(x)))
+        return torch.cat([x + 1, x * 0 + 7], dim=1)
+
+    def both(x: Tensor, t: int) -> Tensor:
+        calls.append(("both", len(x)))
+        c, u = x.chunk(2)
+        assert torch.equal(c, u)
+        return torch.cat([torch.cat([c + 1, c * 0 + 7], 1), torch.cat([u - 2, u * 0 + 9], 1)])
+
+    x = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    out = d.guide(cond, both, 2.5, channels=2)(x, 500)
+    assert calls == [("both", 6)]
+    assert torch.allclose(out[:, :2], (x - 2) + 2.5 * 3, atol=1e-6)
+    assert (out[:, 2:] == 7).all()
+    assert d.guide(cond, both, 1.0) is cond
+    calls.clear()
+    limited = d.guide(cond, both, 2.5, channels=2, interval=(0.2, 0.6))
+    for t, expected in ((199, "cond"), (200, "both"), (600, "both"), (601, "cond")):
+        limited(x, t)
+        assert calls.pop()[0] == expected, t
+    whole = d.guide(cond, both, 2.0)(x, 10)
+    assert torch.allclose(whole[:, 2:], torch.full_like(whole[:, 2:], 9 + 2.0 * (7 - 9)))
+
+
+def check_losses(d: SimpleNamespace) -> None:
+    schedule = d.cosine_schedule(1000)
+    generator = torch.Generator().manual_seed(1)
+    x_0, eps = (torch.randn(3, 2, 5, generator=generator, dtype=torch.float64).clamp(-1, 1) for _ in "ab")
+    error, fraction = (torch.randn(3, 2, 5, generator=generator, dtype=torch.float64) * 0.3 for _ in "ab")
+    t = torch.tensor([0, 30, 700])
+    ab = schedule.alphas_cumprod[t]
+    ratio = ab / (1 - ab)
+    x_t = d.q_sample(schedule, x_0, t, eps)
+    square = (error**2).mean((1, 2))
+    # min(SNR, gamma) on the error of x_start, whatever the network answers.
+    for prediction in ("eps", "x_start", "v"):
+        answer = d.to_target(schedule, prediction, x_0, eps, t) + error
+        plain = d.diffusion_loss(
+            schedule, d.DiffusionConfig(prediction=prediction), answer, x_0, x_t, t, eps
+        )
+        assert (plain - square).abs().max() < 1e-10
+        config = d.DiffusionConfig(prediction=prediction, min_snr_gamma=5.0)
+        loss = d.diffusion_loss(schedule, config, answer, x_0, x_t, t, eps)
+        implied = d.predict_x_start(schedule, prediction, answer, x_t, t) - x_0
+        expected = ratio.clamp(max=5.0) * (implied**2).mean((1, 2))
+        assert (loss / expected - 1).abs().max() < 1e-6, prediction
+    check_bound(d, schedule, x_0, eps, error, fraction, t, x_t)
+
+
+def check_bound(
+    d: SimpleNamespace,
+    schedule: Any,
+    x_0: Tensor,
+    eps: Tensor,
+    error: Tensor,
+    fraction: Tensor,
+    t: Tensor,
+    x_t: Tensor,
+) -> None:
+    """The learned variance's bound against torch.distributions, and that the mean gets no gradient."""
+    answer = torch.cat([eps + error, fraction], dim=1).requires_grad_()
+    config = d.DiffusionConfig(prediction="eps", variance="learned_range")
+    loss = d.diffusion_loss(schedule, config, answer, x_0, x_t, t, eps)
+    expected = []
+    for row in range(3):
+        at = int(t[row])
+        ab = float(schedule.alphas_cumprod[at])
+        ab_prev = float(schedule.alphas_cumprod[at - 1]) if at else 1.0
+        beta = float(schedule.betas[at])
+        floor = float(schedule.betas[1]) * (1 - float(schedule.alphas_cumprod[0]))
+        floor /= 1 - float(schedule.alphas_cumprod[1])
+        small = beta * (1 - ab_prev) / (1 - ab) if at else floor
+        predicted = (x_t[row] - math.sqrt(1 - ab) * (eps + error)[row]) / math.sqrt(ab)
+
+        def mean(start: Tensor, ab=ab, ab_prev=ab_prev, beta=beta, row=row) -> Tensor:
+            noisy = math.sqrt(1 - beta) * (1 - ab_prev) * x_t[row]
+            return (math.sqrt(ab_prev) * beta * start + noisy) / (1 - ab)
+
+        share = (fraction[row] + 1) / 2
+        std = (share * math.log(beta) + (1 - share) * math.log(small)).mul(0.5).exp()
+        model = torch.distributions.Normal(mean(predicted), std)
+        if at:
+            true = torch.distributions.Normal(mean(x_0[row]), math.sqrt(small))
+            bound = torch.distributions.kl_divergence(true, model).mean()
+        else:
+            half = 1 / 255
+            above = torch.where(x_0[row] > 0.999, 1.0, model.cdf(x_0[row] + half))
+            below = torch.where(x_0[row] < -0.999, 0.0, model.cdf(x_0[row] - half))
+            bound = -(above - below).clamp(min=1e-12).log().mean()
+        expected.append((error[row] ** 2).mean() + bound / math.log(2))
+    assert (loss / torch.stack(expected) - 1).abs().max() < 1e-5
+    (loss - (error**2).mean((1, 2))).sum().backward()
+    assert answer.grad is not None
+    simple = 2 * error / error[0].numel()
+    assert (answer.grad[:, :2] - simple).abs().max() < 1e-9
+    assert answer.grad[:, 2:].abs().min() > 0
+
+
+CHECKS = (
+    check_schedules,
+    check_conversions,
+    check_posterior,
+    check_orders,
+    check_multistep,
+    check_ends,
+    check_ancestral,
+    check_ddim_noise,
+    check_inversion,
+    check_denoiser,
+    check_guidance,
+    check_losses,
+)

@@ -1,0 +1,91 @@
+"""Runs the toy stage, in this process or in a fresh one."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from accelerate.state import AcceleratorState, GradientState
+
+from unclip.training import tracking
+
+SCRIPT = Path(__file__).with_name("toy_stage.py")
+SETTINGS = {
+    "steps": 10,
+    "batch_size": 4,
+    "lr": 0.01,
+    "warmup_steps": 4,
+    "weight_decay": 0.01,
+    "ema_decay": 0.9,
+    "log_every": 1,
+    "save_every": 100,
+    "sheet_every": 100,
+}
+
+
+@pytest.fixture
+def toy_config(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump({"dropout": 0.1, "train": SETTINGS}))
+    return path
+
+
+@pytest.fixture
+def toy_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("toy_stage", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["toy_stage"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def toy(
+    toy_config: Path, toy_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., int]]:
+    """`toy(out, "train.steps=5")` trains in this process and returns the exit code."""
+    monkeypatch.setattr(tracking, "find_spec", lambda _: None)  # TensorBoard is slow to start
+
+    def run(out: Path, *overrides: str) -> int:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        sets = [part for override in overrides for part in ("--set", override)]
+        return toy_module.main(["--config", str(toy_config), "--out", str(out), *sets])
+
+    yield run
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture
+def start_toy(toy_config: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """`start_toy(out, "train.steps=5", launcher=[...])` starts a fresh process."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(
+        out: Path, *overrides: str, launcher: tuple[str, ...] = (sys.executable,)
+    ) -> "subprocess.Popen[str]":
+        sets = [part for override in overrides for part in ("--set", override)]
+        process = subprocess.Popen(
+            [*launcher, str(SCRIPT), "--config", str(toy_config), "--out", str(out), *sets],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

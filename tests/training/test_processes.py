@@ -1,0 +1,112 @@
+"""The loop in fresh processes: resume, `kill -9` at random instants, and two processes."""
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+TWO = (
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+    *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
+    *("--dynamo_backend", "no", "--main_process_port", "0"),
+)
+
+
+def finish(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def contents(out: Path, step: int = 10) -> dict[str, bytes]:
+    folder = out / "checkpoints" / f"step_{step:08d}"
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
+def test_ten_steps_are_five_and_five(tmp_path: Path, start_toy: Start) -> None:
+    whole, first = start_toy(tmp_path / "whole"), start_toy(tmp_path / "parts", "train.steps=5")
+    finish(first)
+    assert "from step 5" in finish(start_toy(tmp_path / "parts"))
+    finish(whole)
+    expected = contents(tmp_path / "whole")
+    assert set(expected) == {"model.safetensors", "ema.safetensors", "optimizer.safetensors"}
+    assert contents(tmp_path / "parts") == expected
+    assert list((tmp_path / "whole" / "tensorboard").iterdir())
+
+
+@pytest.mark.slow
+def test_kill_at_random_instants(tmp_path: Path, start_toy: Start) -> None:
+    settings = ("train.steps=60", "train.save_every=2", "step_seconds=0.02")
+    finish(start_toy(tmp_path / "whole", *settings))
+    seed = random.randrange(10**6)
+    instants = random.Random(seed)
+    for _ in range(3):
+        process = start_toy(tmp_path / "killed", *settings)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "parameters" in line:  # it begins to train
+                break
+        time.sleep(instants.uniform(0, 1.5))
+        process.kill()
+        process.communicate()
+    finish(start_toy(tmp_path / "killed", *settings))
+    assert contents(tmp_path / "killed", 60) == contents(tmp_path / "whole", 60), f"seed {seed}"
+    names = {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()}
+    assert names == {"step_00000058", "step_00000060"}
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_weights_of_one(tmp_path: Path, start_toy: Start) -> None:
+    # Sample 15 is not finite and falls to the second process: both must refuse that step.
+    settings = ("train.precision=float32", "dropout=0", "nan_positions=[15]")
+    one = start_toy(tmp_path / "one", *settings)
+    output = finish(start_toy(tmp_path / "two", "train.steps=6", *settings, launcher=TWO))
+    assert "1,187 parameters on 2 x cpu" in output
+    assert output.count("step 4 (samples 12 to 15 of the stream) is not finite") == 1
+    # Then on by one process, in two parts.
+    finish(start_toy(tmp_path / "two", "train.accumulation=2", *settings))
+    finish(one)
+    for name in ("model.safetensors", "ema.safetensors"):
+        expected = load_file(tmp_path / "one" / "checkpoints" / "step_00000010" / name)
+        found = load_file(tmp_path / "two" / "checkpoints" / "step_00000010" / name)
+        for key, value in expected.items():
+            assert torch.allclose(found[key], value, rtol=0, atol=1e-6), key
+    logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("one", "two")]
+    for a, b in zip(*logs, strict=True):
+        assert a.partition("images_per_second")[0][:20] == b.partition("images_per_second")[0][:20]
+        assert a[a.index('"skipped"') :] == b[b.index('"skipped"') :]
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_exactly(tmp_path: Path, start_toy: Start) -> None:
+    finish(start_toy(tmp_path / "whole", launcher=TWO))
+    finish(start_toy(tmp_path / "parts", "train.steps=5", launcher=TWO))
+    finish(start_toy(tmp_path / "parts", launcher=TWO))
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_stops_and_saves_both(tmp_path: Path, start_toy: Start) -> None:
+    out = tmp_path / "run"
+    process = start_toy(out, "train.steps=1000", "step_seconds=0.05", launcher=TWO)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "step 5/1000" in line:
+            break
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "stopped, saved at" in output
+    saved = list((out / "checkpoints").iterdir())
+    assert len(saved) == 1
+    assert "from step 0" not in finish(
+        start_toy(out, f"train.steps={int(saved[0].name[5:]) + 2}", "step_seconds=0.05")
+    )

@@ -1,0 +1,109 @@
+"""`unclip generate`: pictures from prompts."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unclip.cli import options
+from unclip.cli.outputs import plan
+from unclip.cli.processes import from_first, joined, this_process, together
+from unclip.cli.report import Report, run
+from unclip.errors import InputError
+from unclip.pipeline.requests import check_count, check_seeds, draw_seed, printable
+
+Prompts = Annotated[
+    list[str] | None, typer.Argument(metavar="PROMPT...", help="What to paint, in quotes.")
+]
+PromptFile = Annotated[
+    str | None,
+    typer.Option("--prompts", metavar="FILE|-", help="A prompt a line; - reads them from stdin."),
+]
+
+
+def generate(
+    prompt: Prompts = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    size: options.Size = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    prior_guidance: options.PriorGuidance = None,
+    model: options.Model = "pocket",
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    grid: options.Grid = False,
+    prompts: PromptFile = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Make pictures from prompts."""
+
+    def work(report: Report) -> None:
+        processes = this_process()
+        texts = read_prompts(prompt or [], prompts, alone=processes.world == 1)
+        check_count(count * len(texts))
+        rows = [text for text in texts for _ in range(count)]
+        if grid and processes.world > 1:
+            raise InputError("--grid needs all pictures in one process: leave out --grid")
+        with joined(processes):
+            first = from_first(processes, draw_seed() if seed is None else seed)
+            seeds = [first + i for i in range(len(rows))]
+            check_seeds(seeds)
+            files = plan(out, rows, seeds, grid=grid, force=force)
+
+            def share() -> None:
+                files.check(processes.share_of(len(rows)))
+
+                # From here on it takes PyTorch.
+                from unclip.cli.pictures import Order, load, make
+                from unclip.pipeline.settings import Settings
+
+                pipe = load(report, model, device, dtype, local_rank=processes.local_rank)
+                settings = Settings(
+                    size=size,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    prior_guidance_scale=prior_guidance,
+                )
+                order = Order(
+                    plan=files, seeds=seeds, prompts=rows, settings=settings, processes=processes
+                )
+                make(report, pipe, order)
+
+            together(processes, report, share)
+
+    return run("generate", work, as_json=as_json, verbose=verbose)
+
+
+def read_prompts(given: list[str], file: str | None, *, alone: bool) -> list[str]:
+    """Returns the prompts of the command line, or of a file: one a line, empty lines left out.
+
+    Raises:
+        InputError: there is none, both are given, or the file cannot be read as text.
+    """
+    if given and file is not None:
+        raise InputError("got prompts and --prompts: give one of them")
+    if file is None:
+        if not given:
+            raise InputError('got no prompt: unclip generate "a red apple", or --prompts FILE')
+        if any(not prompt.strip() for prompt in given):
+            raise InputError('got an empty prompt: unclip generate "a red apple"')
+        return [printable(prompt) for prompt in given]
+    if file == "-" and not alone:
+        raise InputError("--prompts - can feed one process only: give a file")
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"--prompts {file} is no UTF-8 text: save it as UTF-8") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read --prompts {file}: {reason}") from error
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise InputError(f"--prompts {file} holds no prompt: write one a line")
+    return found

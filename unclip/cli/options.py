@@ -1,0 +1,49 @@
+"""The options that several verbs share."""
+
+from typing import Annotated
+
+import typer
+
+Count = Annotated[int, typer.Option("-n", help="Pictures of each prompt.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Of the first picture; the next ones count up. Drawn if not given."),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE|DIR/",
+        help="A PNG file (numbered if there are several), or a folder: an existing one, or with "
+        "a slash at the end. By default this folder, named by prompt and seed.",
+    ),
+]
+Size = Annotated[int | None, typer.Option(help="Side in pixels: 64, 256 or 1024 (default).")]
+Steps = Annotated[int | None, typer.Option(help="Sampling steps of the decoder.")]
+Guidance = Annotated[
+    float | None, typer.Option(help="How closely the decoder follows its conditions; 1 is plain.")
+]
+PriorGuidance = Annotated[
+    float | None, typer.Option(help="How closely the prior follows the prompt; 1 is plain.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR|HUB_ID", help="A model folder, owner/name on the hub, or the bundled pocket."
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cuda, cuda:1, mps or cpu; the fastest if not given.")
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32 (default on a CPU), bfloat16 (default on a GPU) or float16."),
+]
+Grid = Annotated[bool, typer.Option("--grid", help="Also write one sheet of all pictures.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")]
+Fit = Annotated[
+    str, typer.Option(help="What makes the picture square: crop, pad (white) or stretch.")
+]

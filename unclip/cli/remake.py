@@ -1,0 +1,86 @@
+"""Making a picture again as it was made: same seed, same batch, same precision, same threads."""
+
+import os
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unclip.cli.outputs import Plan
+from unclip.cli.pictures import Order, make
+from unclip.cli.report import Report
+from unclip.errors import InputError
+from unclip.pipeline.generate import MAX_BATCH
+from unclip.pipeline.photos import PhotoFile, read_photo
+from unclip.pipeline.pipeline import UnCLIPPipeline
+from unclip.pipeline.settings import Settings
+from unclip.provenance.record import PictureRecord
+
+
+def remake(
+    report: Report,
+    pipe: UnCLIPPipeline,
+    record: PictureRecord,
+    file: str,
+    plan: Plan,
+    photo: str | None,
+) -> None:
+    """Makes the picture of a record again, and compares it with its file.
+
+    Rounding depends on the shape of a batch and on the number of threads, so both are the record's;
+    what else was in the batch does not matter.
+
+    Raises:
+        InputError: the record is damaged, or `photo` is not the one it names.
+    """
+    machine, sampling = record.machine, record.sampling
+    count = machine.batch_size
+    if not (1 <= count <= MAX_BATCH and 0 <= machine.batch_index < count):
+        raise InputError(f"{file} holds a record that is damaged: its batch makes no sense")
+    if machine.threads is not None and 1 <= machine.threads <= 4 * (os.cpu_count() or 1):
+        torch.set_num_threads(machine.threads)
+    settings = Settings(
+        size=sampling.size,
+        num_inference_steps=sampling.decoder_steps,
+        guidance_scale=sampling.decoder_guidance,
+        prior_num_inference_steps=sampling.prior_steps,
+        prior_guidance_scale=sampling.prior_guidance,
+        super_res_num_inference_steps=sampling.super_res_steps,
+    )
+    order = Order(
+        plan=plan,
+        seeds=[record.seed] * count,
+        prompts=None if record.prompt is None else [record.prompt] * count,
+        photo=None if photo is None else _same_photo(record, photo),
+        strength=record.photo.strength if record.photo else 0.0,
+        fit=record.photo.fit if record.photo else "crop",
+        settings=settings,
+        batch_size=count,
+        keep=machine.batch_index,
+    )
+    make(report, pipe, order)
+    difference = _difference(file, str(plan.pictures[0]))
+    report.result |= {"equal": difference == 0, "max_difference": difference}
+    report.note(
+        f"equal to {file}, bit for bit"
+        if difference == 0
+        else f"differs from {file} by up to {difference} of 255: another machine or version made it"
+    )
+
+
+def _same_photo(record: PictureRecord, path: str) -> PhotoFile:
+    photo = read_photo(path)
+    if record.photo is None:
+        raise InputError("this picture was made from a prompt: leave out --image")
+    if photo.sha256 != record.photo.sha256:
+        raise InputError(f"{path} is another picture than the one that the variation was made of")
+    return photo
+
+
+def _difference(first: str, second: str) -> int:
+    """The largest difference of two pictures, of 255; 255 where their sizes differ."""
+    with Image.open(first) as one, Image.open(second) as two:
+        if one.size != two.size:
+            return 255
+        a, b = (np.asarray(image.convert("RGB"), dtype=np.int16) for image in (one, two))
+    return int(np.abs(a - b).max())

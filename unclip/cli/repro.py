@@ -1,0 +1,66 @@
+"""`unclip repro`: makes a picture again from what its file says, and compares."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unclip import __version__
+from unclip.cli import options
+from unclip.cli.outputs import plan
+from unclip.cli.report import Report, run
+from unclip.errors import CheckpointError, InputError
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A PNG that unclip made.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|HUB_ID", help="The model that made it, if it is a folder of yours."),
+]
+PhotoOption = Annotated[
+    str | None, typer.Option(metavar="PHOTO", help="For a variation: the picture it was made of.")
+]
+
+
+def repro(
+    file: File,
+    out: options.Out = None,
+    model: ModelOption = None,
+    image: PhotoOption = None,
+    device: options.Device = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Make a picture again, and compare."""
+
+    def work(report: Report) -> None:
+        from unclip.provenance.metadata import read_record
+
+        record = read_record(file)
+        name = model or record.model.source
+        if name is None:
+            raise InputError(
+                f"{file} was made with the model {record.model.name} ({record.model.hash}), which "
+                "is no public one: pass its folder as --model"
+            )
+        if record.photo is not None and image is None:
+            raise InputError(f"{file} is a variation: pass the picture it was made of as --image")
+        target = out or str(Path(file).with_name(f"{Path(file).stem}-repro.png"))
+        files = plan(target, [record.prompt or "variation"], [record.seed], grid=False, force=force)
+        files.check([0])
+        if record.version != __version__:
+            report.note(f"made by unclip {record.version}, this is {__version__}: it may differ")
+
+        # From here on it takes PyTorch.
+        from unclip.cli.pictures import load
+        from unclip.cli.remake import remake
+
+        pipe = load(report, name, device or record.machine.device, record.machine.dtype)
+        if pipe.record.hash != record.model.hash:
+            raise CheckpointError(
+                f"{file} was made with the model {record.model.name} ({record.model.hash}), this "
+                f"is {pipe.record.name} ({pipe.record.hash}): pass that one as --model"
+            )
+        remake(report, pipe, record, file, files, image)
+
+    return run("repro", work, as_json=as_json, verbose=verbose)

@@ -1,0 +1,54 @@
+"""Where to run and in which precision: as asked, or an error; by default the best there is."""
+
+import torch
+
+from unclip.errors import BackendError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def available_devices() -> tuple[str, ...]:
+    """Names the devices of this machine, the fastest first."""
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    if torch.xpu.is_available():
+        found += [f"xpu:{index}" for index in range(torch.xpu.device_count())]
+    return (*found, "cpu")
+
+
+def choose_device(name: str | torch.device | None = None, *, local_rank: int = 0) -> torch.device:
+    """Returns the device called `name`, or the fastest; processes on one machine share them out.
+
+    Raises:
+        BackendError: there is no such device here.
+    """
+    found = available_devices()
+    if name is None:
+        name = found[0].partition(":")[0]
+    kind, _, number = str(name).partition(":")
+    alike = [device for device in found if device.partition(":")[0] == kind]
+    if not number and alike:
+        return torch.device(alike[local_rank % len(alike)])
+    if str(name) not in alike:
+        raise BackendError(f"there is no device {name} here: choose one of {', '.join(found)}")
+    return torch.device(str(name))
+
+
+def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """Returns the precision called `name`; by default float32 on a CPU, bfloat16 on a GPU.
+
+    Raises:
+        BackendError: there is no such precision.
+    """
+    if name is None:
+        return torch.bfloat16 if device.type in ("cuda", "xpu") else torch.float32
+    dtype = name if isinstance(name, torch.dtype) else DTYPES.get(name)
+    if dtype is None or dtype not in DTYPES.values():
+        raise BackendError(f"there is no precision {name} here: choose one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`float32`, not `torch.float32`."""
+    return str(dtype).removeprefix("torch.")

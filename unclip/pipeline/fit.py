@@ -1,0 +1,65 @@
+"""Do stages belong together? A prior or decoder understands only the CLIP it was trained on."""
+
+from collections.abc import Sequence
+
+from decoder.config import DecoderConfig
+from prior.config import PriorConfig
+from unclip.checkpoint import StageFolder
+from unclip.clip.config import CLIPConfig
+from unclip.config import from_dict
+from unclip.errors import CheckpointError
+from upsamplers.config import UpsamplerConfig
+
+
+def check_fit(
+    clip: StageFolder, prior: StageFolder, decoder: StageFolder, upsamplers: Sequence[StageFolder]
+) -> None:
+    """Compares what the stages say of themselves.
+
+    Raises:
+        CheckpointError: two stages do not fit; the message names them and what differs.
+        ConfigError: a stage's configuration is damaged.
+    """
+    fingerprint = clip.config.get("fingerprint")
+    for stage in (prior, decoder):
+        trained_on = stage.metadata.get("clip")
+        if trained_on != fingerprint:
+            raise CheckpointError(
+                f"the {stage.stage} was trained on the CLIP {trained_on}, but this CLIP is "
+                f"{fingerprint}: take the CLIP it was trained on, or train it again"
+            )
+    _check_widths(clip, prior, decoder)
+    _check_sizes(decoder, upsamplers)
+
+
+def _check_widths(clip: StageFolder, prior: StageFolder, decoder: StageFolder) -> None:
+    values = {key: value for key, value in clip.config.items() if key != "fingerprint"}
+    wanted = from_dict(CLIPConfig, values, "clip/config.json")
+    first = from_dict(PriorConfig, prior.config, "prior/config.json")
+    second = from_dict(DecoderConfig, decoder.config, "decoder/config.json")
+    for stage, what, got, expected in (
+        ("prior", "embed_dim", first.embed_dim, wanted.embed_dim),
+        ("prior", "text_width", first.text_width, wanted.text.width),
+        ("prior", "context_length", first.context_length, wanted.text.context_length),
+        ("decoder", "embed_dim", second.embed_dim, wanted.embed_dim),
+        ("decoder", "text_width", second.text_width, wanted.text.width),
+    ):
+        if got != expected:
+            raise CheckpointError(
+                f"the {stage}'s {what} is {got}, but this CLIP's is {expected}: they do not fit"
+            )
+
+
+def _check_sizes(decoder: StageFolder, upsamplers: Sequence[StageFolder]) -> None:
+    size, before = (
+        from_dict(DecoderConfig, decoder.config, "decoder/config.json").image_size,
+        "decoder",
+    )
+    for number, stage in enumerate(upsamplers, 1):
+        config = from_dict(UpsamplerConfig, stage.config, f"upsampler {number}: config.json")
+        if config.low_size != size:
+            raise CheckpointError(
+                f"upsampler {number} goes from {config.low_size} to {config.image_size} px, but "
+                f"the {before} gives {size} px: list the upsamplers from small to large"
+            )
+        size, before = config.image_size, f"upsampler {number}"

@@ -1,0 +1,137 @@
+"""A request, batch after batch: embeddings, small pictures, larger ones, handed out when done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.samplers import Callback, Step
+from unclip.errors import CancelledError, InputError
+from unclip.pipeline.finite import check_finite
+from unclip.pipeline.output import Picture
+from unclip.pipeline.registry import Components
+from unclip.pipeline.seeds import Randomness
+from unclip.pipeline.stages import run_decoder, run_upsampler, stage_name
+from unclip.provenance.record import Sampling
+
+Embed = Callable[[slice, Randomness], tuple[Tensor, TextFeatures | None]]
+"""Rows of the request and their randomness to image embeddings, and the text if there is one."""
+Observe = Callable[[str], Callback]
+"""A stage's name to what its sampler calls after every step."""
+StepEnd = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
+"""diffusers' `callback_on_step_end(pipe, step, timestep, kwargs) -> dict`."""
+
+
+MAX_BATCH = 8
+MAX_CPU_PIXELS = 2**20
+
+
+def batch_limit(device: torch.device, size: int, wish: int | None) -> int:
+    """How many pictures are made at a time, so that memory is bounded and some are finished soon.
+
+    On a CPU large pictures are not made faster together.
+
+    Raises:
+        InputError: `wish` is less than one.
+    """
+    if wish is not None:
+        if wish < 1:
+            raise InputError(f"batch_size is {wish}, expected 1 or more")
+        return wish
+    return MAX_BATCH if device.type != "cpu" else max(1, min(MAX_BATCH, MAX_CPU_PIXELS // size**2))
+
+
+@dataclass(frozen=True)
+class Request:
+    """Pictures to make."""
+
+    embed: Embed
+    randomness: Randomness
+    sampling: Sampling
+    observe: Observe
+    prompts: Sequence[str] | None
+    """One a picture, where there are prompts."""
+    batch_size: int
+    """Most pictures made at a time."""
+
+
+def paint(model: Components, request: Request) -> Iterator[Picture]:
+    """Makes the pictures of a request, batch after batch.
+
+    Raises:
+        NumericalError: a stage gave values that are not finite.
+        CancelledError: `observe` stopped it.
+    """
+    randomness, prompts = request.randomness, request.prompts
+    step = request.batch_size if randomness.divisible else randomness.count
+    for start in range(0, randomness.count, step):
+        rows = slice(start, min(start + step, randomness.count))
+        part = randomness.part(rows)
+        image_embed, text = request.embed(rows, part)
+        pixels = _pixels(model, image_embed, text, part, request)
+        for i in range(part.count):
+            yield Picture(
+                index=start + i,
+                pixels=pixels[i],
+                image_embed=image_embed[i].float().cpu(),
+                prompt=None if prompts is None else prompts[start + i],
+                seed=None if part.seeds is None else part.seeds[i],
+                batch_size=part.count,
+                batch_index=i,
+            )
+
+
+def _pixels(
+    model: Components,
+    image_embed: Tensor,
+    text: TextFeatures | None,
+    part: Randomness,
+    request: Request,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Runs the decoder and the upsamplers on one batch; gives values in [0, 1] on the CPU."""
+    sampling, observe = request.sampling, request.observe
+    images = run_decoder(
+        model,
+        image_embed,
+        text,
+        noise=part.noise("decoder"),
+        num_steps=sampling.decoder_steps,
+        guidance_scale=sampling.decoder_guidance,
+        callback=observe("decoder"),
+    )
+    for steps, upsampler in zip(sampling.super_res_steps, model.upsamplers, strict=False):
+        stage = stage_name(upsampler)
+        images = run_upsampler(
+            upsampler,
+            images,
+            noise=part.noise(stage),
+            num_steps=steps,
+            callback=observe(stage),
+        )
+    check_finite(images, "picture")
+    return ((images.float().clamp(-1, 1) + 1) / 2).cpu()
+
+
+def observer(pipe: Any, callback: StepEnd | None) -> Observe:
+    """Wraps a callback of diffusers' form.
+
+    Its `kwargs` are `latents`, which it may return changed, and `stage`. Setting `pipe._interrupt`
+    stops after the step.
+    """
+
+    def observe(stage: str) -> Callback:
+        def look(step: Step) -> Tensor | None:
+            answer = None
+            if callback is not None:
+                answer = callback(pipe, step.index, step.t, {"latents": step.x_t, "stage": stage})
+            if pipe._interrupt:
+                raise CancelledError(f"stopped in the stage {stage}")
+            return (answer or {}).get("latents")
+
+        return look
+
+    return observe

@@ -1,0 +1,106 @@
+"""Models on the Hugging Face hub: fetched and uploaded only when a hub id is given.
+
+`HF_HUB_OFFLINE` and the hub's own cache are honoured. The index is fetched and checked first; then
+only the folders it names, at the same commit. Pickles are never fetched.
+"""
+
+import re
+from pathlib import Path
+
+from unclip.checkpoint import PICKLES
+from unclip.errors import CheckpointError
+from unclip.pipeline.index import INDEX, read_index
+
+HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form `owner/name`."""
+    return bool(HUB_ID.fullmatch(name)) and ".." not in name
+
+
+def download(
+    repo_id: str, *, revision: str | None, local_files_only: bool, token: str | None
+) -> Path:
+    """Returns the folder of a model of the hub, from the cache where it is there.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be fetched.
+    """
+    # Imported here: all else works without it.
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    failures = _failures(HfHubHTTPError)
+    try:
+        index = hf_hub_download(
+            repo_id, INDEX, revision=revision, local_files_only=local_files_only, token=token
+        )
+    except failures as error:
+        raise CheckpointError(
+            f"{repo_id} is no folder here, and cannot be had from the hub ({_first_line(error)}): "
+            "check the name, the network and HF_HUB_OFFLINE"
+        ) from error
+
+    # The snapshot's folder is named by its commit.
+    commit = Path(index).parent.name
+    folders = read_index(Path(index).parent).folders()
+    try:
+        snapshot = snapshot_download(
+            repo_id,
+            revision=commit,
+            local_files_only=local_files_only,
+            token=token,
+            allow_patterns=[INDEX, "README.md", *(f"{folder}/*" for folder in folders)],
+            ignore_patterns=[f"*{suffix}" for suffix in PICKLES],
+        )
+    except failures as error:
+        raise CheckpointError(
+            f"{repo_id} cannot be fetched whole ({_first_line(error)}): try again"
+        ) from error
+    return Path(snapshot)
+
+
+def upload(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool,
+    create_pr: bool,
+    token: str | None,
+    commit_message: str,
+) -> str:
+    """Uploads a model folder, making the repository if need be; returns the commit's address.
+
+    Raises:
+        CheckpointError: the hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not is_hub_id(repo_id):
+        raise CheckpointError(f"{repo_id!r} is no hub id, expected owner/name")
+    api = HfApi(token=token)
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
+    except _failures(HfHubHTTPError) as error:
+        raise CheckpointError(
+            f"cannot upload to {repo_id} ({_first_line(error)}): check the name, the network and "
+            "your token"
+        ) from error
+    return str(commit)
+
+
+def _failures(hub_error: type[Exception]) -> tuple[type[Exception], ...]:
+    """What fetching may raise; the hub error's base is that of its HTTP library."""
+    return (OSError, ValueError, *(base for base in hub_error.__bases__ if base is not OSError))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,214 @@
+"""A user's picture as RGB, whatever it is: PNG, JPEG or WebP, rotated, see-through, 16 bit.
+
+The size is read from the header before anything is decoded, and other formats are never tried:
+most faults of image decoders lie in formats that nobody needs here.
+"""
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from unclip.errors import InputError
+
+Fit = Literal["crop", "pad", "stretch"]
+FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 256_000_000
+MAX_SIDE_PX = 1024
+"""Larger pictures are shrunk to it: CLIP looks at far fewer pixels."""
+
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
+
+# What Pillow's decoders are known to raise on damaged files.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+
+Photo = Image.Image | str | Path | Tensor
+"""A picture, its file, or values in [-1, 1] of shape (batch, 3, height, width)."""
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A picture that was read from a file."""
+
+    image: Image.Image
+    """RGB, upright, on white where it was see-through."""
+    sha256: str
+    """Of the file's bytes."""
+
+
+def load(photo: Photo, fit: str) -> Float[Tensor, "batch 3 height width"]:
+    """Returns a picture, or a batch of tensors as it is, as values in [-1, 1].
+
+    Raises:
+        InputError: the file cannot be read, the tensor is no such batch, or `fit` is unknown.
+    """
+    if isinstance(photo, Tensor):
+        if photo.dim() != 4 or photo.shape[1] != 3 or not bool(photo.abs().le(1).all()):
+            raise InputError(
+                f"got a tensor of shape {tuple(photo.shape)}, expected (batch, 3, height, width) "
+                "with values in [-1, 1]"
+            )
+        return photo
+    image = plain(photo) if isinstance(photo, Image.Image) else read_photo(photo).image
+    return to_tensor(fit_square(image, fit))
+
+
+def read_photo(path: str | Path) -> PhotoFile:
+    """Reads a picture file.
+
+    Raises:
+        InputError: it is missing, no picture, too large, an animation, or damaged.
+    """
+    path = Path(path)
+    content = _read(path)
+    with warnings.catch_warnings():
+        # The cap below is lower than the one that Pillow warns of.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _check_header(image, str(path))
+                return PhotoFile(plain(image), hashlib.sha256(content).hexdigest())
+        except Image.UnidentifiedImageError as error:
+            raise InputError(
+                f"{path} is no PNG, JPEG or WebP picture, whatever its name says: convert it first"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{path} has more than {MAX_PIXELS:,} pixels: shrink it") from error
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(
+                f"{path} is damaged or cut off and cannot be decoded: use another copy"
+            ) from error
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected a picture (PNG, JPEG or WebP)")
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no ordinary file, expected a picture")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise InputError(f"{path} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read the picture {path}: {reason}") from error
+
+
+def _check_header(image: Image.Image, name: str) -> None:
+    """Refuses by what the header says, before a pixel is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(
+            f"{name} has {image.width}x{image.height} pixels, at most {MAX_PIXELS:,} are read: "
+            "shrink it"
+        )
+    # A phone's JPEG may carry a second picture (MPO), a depth map say; the first is the photo.
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise InputError(
+            f"{name} is an animation of {frames} frames, expected one picture: save one frame"
+        )
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """Turns a picture of any mode into RGB: upright, on white where it is see-through."""
+    orientation = _orientation(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except DAMAGE:
+        return 1  # broken EXIF is no reason to refuse a good picture
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey; Pillow's own conversion would clip at 255."""
+    grey = np.asarray(image).astype(np.float64)
+    result = Image.fromarray((grey.clip(0, 65535) / 257).round().astype(np.uint8))
+    see_through = image.info.get("transparency")
+    if isinstance(see_through, int):
+        result = result.convert("LA")
+        result.putalpha(Image.fromarray(np.where(grey == see_through, 0, 255).astype(np.uint8)))
+    return result
+
+
+def fit_square(image: Image.Image, fit: str) -> Image.Image:
+    """Makes a picture square, at most 1024 px a side: cuts, pads with white, or stretches it.
+
+    Raises:
+        InputError: `fit` is none of crop, pad, stretch.
+    """
+    width, height = image.size
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return _shrink(image.crop((left, top, left + side, top + side)))
+    if fit == "pad":
+        image = _shrink(image)
+        side = max(image.size)
+        square = Image.new("RGB", (side, side), "white")
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        return square
+    if fit == "stretch":
+        side = min(max(width, height), MAX_SIDE_PX)
+        return image.resize((side, side), Image.Resampling.BICUBIC)
+    raise InputError(f"--fit {fit} is unknown: choose crop, pad or stretch")
+
+
+def _shrink(image: Image.Image) -> Image.Image:
+    scale = MAX_SIDE_PX / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def to_tensor(image: Image.Image) -> Float[Tensor, "1 3 height width"]:
+    """Turns an RGB picture into values in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.permute(2, 0, 1)[None].float() / 127.5 - 1

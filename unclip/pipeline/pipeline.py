@@ -1,0 +1,388 @@
+"""The assembled unCLIP: prompts to pictures, pictures to variations, and each stage by itself.
+
+Names and behaviour are those that users of diffusers know; `seed` is simpler than `generator`, and
+a picture's seed makes it again whatever was made beside it.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Unpack
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from decoder.model import Decoder
+from prior.model import Prior
+from unclip.clip.encoder import CLIP
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.samplers import Callback
+from unclip.errors import CancelledError, InputError
+from unclip.pipeline import stages
+from unclip.pipeline.devices import choose_device, choose_dtype
+from unclip.pipeline.folders import find_model, read_model, write_model
+from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint
+from unclip.pipeline.hub import upload
+from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
+from unclip.pipeline.photos import Photo, load
+from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
+from unclip.pipeline.requests import check_count, prompt_rows
+from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
+from unclip.pipeline.settings import Settings, resolve, sizes_of
+from unclip.pipeline.variations import parse_strength, vary
+from unclip.provenance.record import ModelRecord, Sampling
+from upsamplers.model import Upsampler
+
+OnImage = Callable[[Picture], object]
+
+
+class UnCLIPPipeline:
+    """CLIP, prior, decoder and upsamplers of one model, on one device."""
+
+    def __init__(
+        self,
+        clip: CLIP,
+        prior: Prior,
+        decoder: Decoder,
+        upsamplers: Sequence[Upsampler] = (),
+        *,
+        record: ModelRecord | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
+        """Takes networks in evaluation mode; `from_pretrained` reads them from a folder.
+
+        Args:
+            record: the model's name and hash, which go into its pictures.
+            metadata: what each stage's folder says of its training; kept when saved again.
+        """
+        self.clip, self.prior, self.decoder = clip, prior, decoder
+        self.upsamplers = tuple(upsamplers)
+        self.record = record or ModelRecord(name="unnamed", hash=None)
+        self._metadata = metadata or {}
+        self._interrupt = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "pocket",
+        *,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> "UnCLIPPipeline":
+        """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
+
+        Args:
+            dtype: of decoder and upsamplers; None is float32. `torch_dtype` is its old name.
+
+        Raises:
+            CheckpointError: there is no such model, or it is damaged, foreign or does not fit.
+        """
+        if dtype is not None and torch_dtype is not None:
+            raise InputError("got both dtype and torch_dtype, which is its old name: give dtype")
+        folder, source = find_model(
+            model, revision=revision, local_files_only=local_files_only, token=token
+        )
+        read = read_model(folder)
+        record = ModelRecord(name=read.name, hash=read.hash, source=source)
+        pipe = cls(*build(read), record=record, metadata=metadata_of(read))
+        return pipe.to(dtype=dtype or torch_dtype or torch.float32)
+
+    def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
+        """Writes a model folder, replacing an older model there; other files are kept.
+
+        Raises:
+            CheckpointError: it cannot be written, or the folder holds something else.
+        """
+        model = take_apart(self.model, name or self.record.name, self._metadata)
+        write_model(Path(folder), model)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        create_pr: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload an unCLIP model",
+    ) -> str:
+        """Uploads the model to the Hugging Face hub; returns the commit's address.
+
+        Raises:
+            CheckpointError: the hub refuses or cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, name=repo_id.rpartition("/")[2])
+            return upload(
+                Path(folder),
+                repo_id,
+                private=private,
+                create_pr=create_pr,
+                token=token,
+                commit_message=commit_message,
+            )
+
+    def to(
+        self,
+        *args: torch.device | torch.dtype | str,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> "UnCLIPPipeline":
+        """Moves to a device; `dtype` is that of decoder and upsamplers, the rest stays float32.
+
+        Raises:
+            BackendError: there is no such device or precision here.
+        """
+        for arg in args:
+            if isinstance(arg, torch.dtype):
+                dtype = arg
+            else:
+                device = arg
+        where = self.device if device is None else choose_device(device)
+        precision = self.dtype if dtype is None else choose_dtype(dtype, where)
+        self.clip.to(where)
+        self.prior.to(where)
+        for network in (self.decoder, *self.upsamplers):
+            network.to(where, precision)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.clip.logit_scale.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the decoder and the upsamplers."""
+        return self.decoder.unet.conv_in.weight.dtype
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes it paints, in pixels a side; the last is the default."""
+        return sizes_of(self.model)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a prompt that are read."""
+        return self.clip.tokenizer.context_length - 2
+
+    def is_cut(self, prompt: str) -> bool:
+        """Whether a prompt has more tokens than are read."""
+        return len(self.clip.tokenizer.encode(prompt, self.max_tokens + 1)) > self.max_tokens
+
+    @property
+    def model(self) -> Components:
+        """Its networks."""
+        return Components(self.clip, self.prior, self.decoder, self.upsamplers)
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Its networks by name."""
+        return self.model._asdict()
+
+    def settings(self, *, with_prior: bool = True, **settings: Unpack[Settings]) -> Sampling:
+        """Returns what a call with these settings does, the model's defaults filled in.
+
+        Raises:
+            InputError: a setting cannot be had.
+        """
+        return resolve(settings, self.model, with_prior=with_prior)
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        num_images_per_prompt: int = 1,
+        *,
+        seed: Seed = None,
+        generator: Generators = None,
+        output_type: str | None = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepEnd | None = None,
+        on_image: OnImage | None = None,
+        batch_size: int | None = None,
+        **settings: Unpack[Settings],
+    ) -> UnCLIPPipelineOutput | tuple[Any, ...]:
+        """Makes pictures of prompts; a prompt's pictures stand side by side.
+
+        Args:
+            seed: of the first picture, the next ones count up; or one a picture; None draws one.
+            generator: diffusers' way: one that draws for the whole request, or one a picture.
+            output_type: `pil`, or values in [0, 1]: `np` (batch, height, width, 3), `pt` channels
+                first; None keeps no pictures, `on_image` gets them.
+            callback_on_step_end: `f(pipe, step, timestep, {"latents", "stage"}) -> dict`; setting
+                `pipe._interrupt` stops, and the pictures that are finished are returned.
+            on_image: gets every picture as soon as it is finished.
+            batch_size: most pictures made at a time; None takes what memory and patience allow.
+            settings: `Settings`: size, steps and guidance of the stages.
+
+        Raises:
+            InputError: a prompt, size, seed or setting cannot be used.
+            NumericalError: a stage overflowed; there is no black picture.
+        """
+        prompts = prompt_rows(prompt, num_images_per_prompt)
+        sampling = self.settings(**settings)
+        observe = observer(self, callback_on_step_end)
+
+        def embed(rows: slice, part: Randomness) -> tuple[Tensor, TextFeatures]:
+            text = stages.encode_text(self.model, prompts[rows])
+            image_embed = stages.run_prior(
+                self.model,
+                text,
+                noise=part.noise("prior"),
+                num_steps=sampling.prior_steps,
+                guidance_scale=sampling.prior_guidance,
+                callback=observe("prior"),
+            )
+            return image_embed, text
+
+        randomness = choose_randomness(len(prompts), seed, generator)
+        limit = batch_limit(self.device, sampling.size, batch_size)
+        request = Request(embed, randomness, sampling, observe, prompts, limit)
+        output = self._run(request, output_type, on_image)
+        return output if return_dict else output.to_tuple()
+
+    def variations(
+        self,
+        image: Photo | Sequence[Photo],
+        num_images_per_prompt: int = 1,
+        *,
+        strength: str | float = "subtle",
+        fit: str = "crop",
+        seed: Seed = None,
+        generator: Generators = None,
+        output_type: str | None = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepEnd | None = None,
+        on_image: OnImage | None = None,
+        batch_size: int | None = None,
+        **settings: Unpack[Settings],
+    ) -> UnCLIPPipelineOutput | tuple[Any, ...]:
+        """Makes pictures that are like a picture, without any prompt; arguments as for a call.
+
+        Args:
+            strength: how far from it, in [0, 1], `subtle` or `strong`.
+            fit: what makes the picture square: `crop`, `pad` or `stretch`.
+
+        Raises:
+            InputError: the picture, the strength or another argument cannot be used.
+            NumericalError: a stage overflowed; there is no black picture.
+        """
+        amount = parse_strength(strength)
+        sampling = self.settings(with_prior=False, **settings)
+        check_count(num_images_per_prompt)
+        embeds = self.encode_image(image, fit=fit).repeat_interleave(num_images_per_prompt, 0)
+
+        def embed(rows: slice, part: Randomness) -> tuple[Tensor, None]:
+            return vary(self.prior, embeds[rows], amount, part.noise("variations")), None
+
+        randomness = choose_randomness(len(embeds), seed, generator)
+        observe = observer(self, callback_on_step_end)
+        limit = batch_limit(self.device, sampling.size, batch_size)
+        request = Request(embed, randomness, sampling, observe, None, limit)
+        output = self._run(request, output_type, on_image)
+        return output if return_dict else output.to_tuple()
+
+    def encode_text(self, prompt: str | Sequence[str]) -> TextFeatures:
+        """Encodes prompts with CLIP, in float32."""
+        return stages.encode_text(self.model, prompt_rows(prompt, 1))
+
+    def encode_image(
+        self, image: Photo | Sequence[Photo], *, fit: str = "crop"
+    ) -> Float[Tensor, "batch dim"]:
+        """Encodes pictures with CLIP, in float32; the embeddings are not normalised.
+
+        Raises:
+            InputError: a picture cannot be read, or `fit` is none of crop, pad, stretch.
+        """
+        images = [image] if isinstance(image, (Image.Image, str, Path, Tensor)) else list(image)
+        if not images:
+            raise InputError("got no picture, expected one or more")
+        return torch.cat([stages.encode_image(self.model, load(item, fit)) for item in images])
+
+    def sample_prior(
+        self,
+        text: TextFeatures,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: Seed = None,
+        generator: Generators = None,
+        callback: Callback | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Samples an image embedding for each text."""
+        return stages.run_prior(
+            self.model,
+            text,
+            noise=choose_randomness(len(text), seed, generator).noise("prior"),
+            num_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            callback=callback,
+        )
+
+    def decode(
+        self,
+        image_embeds: Float[Tensor, "batch dim"],
+        text: TextFeatures | None = None,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: Seed = None,
+        generator: Generators = None,
+        callback: Callback | None = None,
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any."""
+        return stages.run_decoder(
+            self.model,
+            image_embeds,
+            text,
+            noise=choose_randomness(len(image_embeds), seed, generator).noise("decoder"),
+            num_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            callback=callback,
+        )
+
+    def upsample(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        num_inference_steps: int | None = None,
+        seed: Seed = None,
+        generator: Generators = None,
+        callback: Callback | None = None,
+    ) -> Float[Tensor, "batch 3 large_height large_width"]:
+        """Enlarges pictures in [-1, 1] to the next size.
+
+        Raises:
+            InputError: no upsampler takes pictures of this size.
+        """
+        upsampler = stages.find_upsampler(self.model, images.shape[-1])
+        noise = choose_randomness(len(images), seed, generator).noise(stages.stage_name(upsampler))
+        return stages.run_upsampler(
+            upsampler, images, noise=noise, num_steps=num_inference_steps, callback=callback
+        )
+
+    def _run(
+        self, request: Request, output_type: str | None, on_image: OnImage | None
+    ) -> UnCLIPPipelineOutput:
+        """Makes a request's pictures; an interrupt ends it early, with those that are finished."""
+        collector = Collector(output_type)
+        self._interrupt = False
+        try:
+            for picture in paint(self.model, request):
+                collector.add(picture)
+                if on_image is not None:
+                    on_image(picture)
+        except CancelledError:
+            if not self._interrupt:
+                raise
+        return collector.output(self.prior.config.embed_dim, request.sampling.size)
+
+
+class UnCLIPImageVariationPipeline(UnCLIPPipeline):
+    """The same object, called with a picture: `pipe(image)` is `pipe.variations(image)`."""
+
+    __call__ = UnCLIPPipeline.variations  # pyright: ignore[reportAssignmentType]  # as diffusers has it

@@ -1,0 +1,126 @@
+"""One function a stage: moves to its device and precision, runs it, and watches for overflow.
+
+CLIP and the prior always run in float32: they are small, and a choice between two candidates that
+are nearly alike must not hang on rounding. Only decoder and upsamplers run in the precision asked
+for.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from decoder.sample import sample_images
+from prior.sample import sample_image_embed
+from unclip.clip.features import TextFeatures
+from unclip.diffusion.noise import Noise
+from unclip.diffusion.samplers import Callback
+from unclip.errors import InputError
+from unclip.pipeline.finite import check_finite, watch
+from unclip.pipeline.registry import Components
+from upsamplers.model import Upsampler
+from upsamplers.sample import upsample
+
+
+@torch.inference_mode()
+def encode_text(model: Components, prompts: Sequence[str]) -> TextFeatures:
+    """Encodes each prompt alone, so that its numbers never depend on its neighbours."""
+    text = TextFeatures.cat([model.clip.encode_text([prompt]) for prompt in prompts])
+    check_finite(text.hidden, "clip")
+    return text
+
+
+@torch.inference_mode()
+def encode_image(
+    model: Components, images: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch dim"]:
+    """Encodes pictures in [-1, 1], each alone."""
+    embed = torch.cat([model.clip.encode_image(image[None].float()) for image in images])
+    check_finite(embed, "clip")
+    return embed
+
+
+def run_prior(
+    model: Components,
+    text: TextFeatures,
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch dim"]:
+    """Samples image embeddings for texts, in float32."""
+    with watch(model.prior.proj_to_clip_embeddings, "prior"):
+        return sample_image_embed(
+            model.prior,
+            text,
+            encode_text(model, [""]),
+            noise=noise,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            callback=callback,
+        )
+
+
+def run_decoder(
+    model: Components,
+    image_embed: Float[Tensor, "batch dim"],
+    text: TextFeatures | None,
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any."""
+    weight = model.decoder.unet.conv_in.weight
+    with watch(model.decoder.unet, "decoder"):
+        return sample_images(
+            model.decoder,
+            image_embed.to(weight.device, weight.dtype),
+            None if text is None else text.to(weight.device, weight.dtype),
+            encode_text(model, [""]).to(dtype=weight.dtype),
+            noise=noise,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            callback=callback,
+        )
+
+
+def run_upsampler(
+    upsampler: Upsampler,
+    images: Float[Tensor, "batch 3 height width"],
+    *,
+    noise: Noise,
+    num_steps: int | None = None,
+    callback: Callback | None = None,
+) -> Float[Tensor, "batch 3 large_height large_width"]:
+    """Enlarges pictures in [-1, 1]."""
+    device = upsampler.unet.conv_in.weight.device
+    with watch(upsampler.unet, stage_name(upsampler)):
+        return upsample(
+            upsampler,
+            images.to(device).float(),
+            noise=noise,
+            num_steps=num_steps,
+            callback=callback,
+        )
+
+
+def find_upsampler(model: Components, size: int) -> Upsampler:
+    """Returns the upsampler for pictures of `size` px.
+
+    Raises:
+        InputError: there is none.
+    """
+    for upsampler in model.upsamplers:
+        if upsampler.config.low_size == size:
+            return upsampler
+    takes = ", ".join(str(upsampler.config.low_size) for upsampler in model.upsamplers) or "none"
+    raise InputError(f"pictures are {size} px, this model's upsamplers take {takes}")
+
+
+def stage_name(upsampler: Upsampler) -> str:
+    """The upsampler's name in progress, noise and errors."""
+    return f"upsampler_{upsampler.config.image_size}"

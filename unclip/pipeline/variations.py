@@ -1,0 +1,42 @@
+"""Variations of a picture: its CLIP embedding, moved a little, painted anew."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from prior.model import Prior
+from unclip.diffusion.noise import Noise
+from unclip.errors import InputError
+
+PRESETS = {"subtle": 0.25, "strong": 0.6}
+
+
+def parse_strength(strength: str | float) -> float:
+    """Reads `subtle`, `strong`, or a number in [0, 1].
+
+    Raises:
+        InputError: it is none of these.
+    """
+    try:
+        value = PRESETS[strength] if strength in PRESETS else float(strength)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise InputError(f"strength is {strength}, expected 0 to 1, {' or '.join(PRESETS)}")
+    return value
+
+
+@torch.inference_mode()
+def vary(
+    prior: Prior, image_embed: Float[Tensor, "batch dim"], strength: float, noise: Noise
+) -> Float[Tensor, "batch dim"]:
+    """Mixes noise into embeddings: 0 keeps them, 1 gives those of unrelated pictures.
+
+    It is mixed in the prior's whitened space, where every direction has the variance that real
+    pictures have, and keeps that variance: the result is the embedding of some picture.
+    """
+    x = prior.whiten(image_embed.float())
+    eps = noise(x.shape[1:]).to(x)
+    return prior.unwhiten(math.sqrt(1 - strength**2) * x + strength * eps)

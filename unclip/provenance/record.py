@@ -1,0 +1,78 @@
+"""What is written into every picture: all that it takes to make it again. No paths, no users."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How the stages were run, every default resolved."""
+
+    size: int
+    """Side of the picture, in pixels."""
+    prior_steps: int | None
+    """None where no prior ran: variations take their embedding from a picture."""
+    prior_guidance: float | None
+    candidates: int | None
+    """Embeddings that the prior drew, of which the best was kept."""
+    decoder_steps: int
+    decoder_guidance: float
+    sampler: str
+    """Of the decoder."""
+    super_res_steps: tuple[int, ...]
+    """Of each upsampler that ran, in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRecord:
+    """Which weights."""
+
+    name: str
+    hash: str | None
+    """Of all weights and configurations of the model folder."""
+    source: str | None = None
+    """Where anybody can get it: `pocket` or a hub id; None for a folder of the user's own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoRecord:
+    """The picture that this one is a variation of."""
+
+    sha256: str
+    """Of its file."""
+    fit: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """Where it ran, as far as the numbers depend on it."""
+
+    device: str
+    dtype: str
+    torch: str
+    """Version."""
+    threads: int | None = None
+    """On a CPU."""
+    batch_size: int = 1
+    """Pictures that were made in one batch; rounding depends on it."""
+    batch_index: int = 0
+    """This picture's place in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureRecord:
+    """One picture."""
+
+    verb: Literal["generate", "variations"]
+    prompt: str | None
+    seed: int
+    model: ModelRecord
+    sampling: Sampling
+    machine: Machine
+    version: str
+    """Of unclip."""
+    photo: PhotoRecord | None = None
+    schema: int = field(default=SCHEMA)

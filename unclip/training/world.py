@@ -1,0 +1,52 @@
+"""The processes of a run: started by Accelerate, checked against the launch, and of one mind."""
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+
+from unclip.errors import BackendError, ConfigError
+from unclip.training.settings import TrainConfig
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Builds the Accelerator and refuses a world that is not the one it was launched for.
+
+    Raises:
+        BackendError: the device cannot do bf16.
+        ConfigError: Accelerate sees another number of processes than were launched; each would then
+            train alone and write over the others.
+    """
+    try:
+        accelerator = Accelerator(
+            mixed_precision="bf16" if config.precision == "bf16" else "no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=config.accumulation, sync_with_dataloader=False
+            ),
+            cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        )
+    except ValueError as error:
+        if "bf16" not in str(error):
+            raise
+        raise BackendError(
+            "train.precision is bf16, which this device cannot do: use float32"
+        ) from error
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != launched:
+        raise ConfigError(
+            f"launched as {launched} processes, but this one sees {accelerator.num_processes}: "
+            "without a GPU use ACCELERATE_USE_CPU=true accelerate launch --multi_gpu "
+            f"--num_processes {launched} ..."
+        )
+    return accelerator
+
+
+def totals(accelerator: Accelerator, *values: int | torch.Tensor) -> list[float]:
+    """Sums numbers over the processes in one message, so that every process decides the same."""
+    device = accelerator.device
+    row = torch.stack([torch.as_tensor(v, dtype=torch.float32).to(device) for v in values])
+    total = accelerator.reduce(row, "sum")
+    assert isinstance(total, torch.Tensor)
+    return total.tolist()
