@@ -1,6 +1,8 @@
-"""Why training on a CPU runs attention in float32 and convolutions contiguous: one thread, process CPU time.
+"""Why training on a CPU runs attention in float32 and convolutions contiguous: one thread, process
+CPU time.
 
-Each pair of variants is timed in turn, several rounds; the table gives the median ratio of the rounds.
+Each pair of variants is timed in turn, several rounds; the table gives the median ratio of the
+rounds.
 
     python benchmarks/cpu_training.py [--rounds 7]
 """
@@ -65,7 +67,8 @@ def main() -> None:
         "convolution: channels last / contiguous": (convolution(last), convolution(contiguous)),
     }
     for name, (first, second) in pairs.items():
-        seconds(first), seconds(second)  # warm up
+        for variant in (first, second):
+            seconds(variant)  # warm up
         timed = [(seconds(first), seconds(second)) for _ in range(rounds)]
         ratio = statistics.median(a / b for a, b in timed)
         a, b = (statistics.median(column) for column in zip(*timed, strict=True))

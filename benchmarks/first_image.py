@@ -1,7 +1,7 @@
 """How long a new user waits for the first picture: from process start to a 64 and a 1024 px file.
 
-Runs the installed command several times in a fresh process, on at most two cores, and prints the minimum and
-median of wall time, CPU time and peak memory, with the versions they belong to.
+Runs the installed command several times in a fresh process, on at most two cores, and prints the
+minimum and median of wall time, CPU time and peak memory, with the versions they belong to.
 
     python benchmarks/first_image.py [--runs 3] [--json FILE]
 """
@@ -78,7 +78,9 @@ def main() -> int:
             for name, command in commands.items():
                 runs[name].append(measure(command))
 
-    print(f"{'':8}  {'wall s':>14}  {'CPU s':>14}  {'peak MB':>8}   (minimum, median of {options.runs})")
+    print(
+        f"{'':8}  {'wall s':>14}  {'CPU s':>14}  {'peak MB':>8} (minimum, median of {options.runs})"
+    )
     for name, measured in runs.items():
         wall, cpu, peak = (list(column) for column in zip(*measured, strict=True))
         print(
@@ -94,7 +96,10 @@ def main() -> int:
     best = runs["1024 px"]
     met = min(r.wall_s for r in best) <= TARGET_SECONDS
     met &= max(r.peak_bytes for r in best) <= TARGET_BYTES
-    print(f"1024 px within {TARGET_SECONDS:.0f} s and {TARGET_BYTES / 1e9:.0f} GB: {'yes' if met else 'no'}")
+    print(
+        f"1024 px within {TARGET_SECONDS:.0f} s and {TARGET_BYTES / 1e9:.0f} GB: "
+        f"{'yes' if met else 'no'}"
+    )
     return 0 if met else 1
 
 

@@ -67,6 +67,7 @@ class DecoderRun:
     model: DecoderConfig
     train: TrainConfig
     image_dropout: float = 0.1
-    """Share of samples whose image embedding is replaced by the learned null (unCLIP section 2.1)."""
+    """Share of samples whose image embedding is replaced by the learned null (unCLIP section
+    2.1)."""
     text_dropout: float = 0.5
     """Share of samples whose text is dropped, drawn independently of the image embedding."""

@@ -15,7 +15,8 @@ from unclip.nn.unet import UNet
 
 
 class Condition(NamedTuple):
-    """What no sampling step changes: the addition to the time embedding, the context's keys and values."""
+    """What no sampling step changes: the addition to the time embedding, the context's keys and
+    values."""
 
     embed: Float[Tensor, "batch temb"]
     context: Context

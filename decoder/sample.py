@@ -65,7 +65,8 @@ def _network(
     scale: float,
     num_steps: int,
 ) -> Network:
-    """Closes the decoder over its conditions: all that is constant over the steps, or known for each step."""
+    """Closes the decoder over its conditions: all that is constant over the steps, or known for
+    each step."""
     guided = scale != 1
     both = _condition(decoder, image_embed, text, null_text, guided)
     rows = len(image_embed)
@@ -102,7 +103,8 @@ def _condition(
     learned = decoder.config.learned_text_null
     if not learned and null_text is None:
         raise ConfigError(
-            "this decoder has no learned null for the text: pass the empty prompt's features as null_text"
+            "this decoder has no learned null for the text: pass the empty prompt's features "
+            "as null_text"
         )
     if null_text is None:
         null_text = _blank(decoder, image_embed) if text is None else text[:1]

@@ -1,4 +1,5 @@
-"""Trains the decoder: `accelerate launch -m decoder.train --config configs/pocket/decoder.yaml --out DIR`."""
+"""Trains the decoder: `accelerate launch -m decoder.train --config configs/pocket/decoder.yaml
+--out DIR`."""
 
 import sys
 from collections.abc import Sequence
@@ -61,7 +62,8 @@ class DecoderStage:
         save_stage(folder, to_stage(self.config.model, state, metadata))
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Paints pictures from the embeddings and captions of real ones: real above, painted below."""
+        """Paints pictures from the embeddings and captions of real ones: real above, painted
+        below."""
         assert isinstance(model, Decoder)
         count = min(SHEET_PICTURES, len(self.dataset))
         step = len(self.dataset) / count

@@ -14,9 +14,11 @@ class PriorSampling:
     num_steps: int = 25
     """Network evaluations of the ancestral sampler."""
     guidance_scale: float = 1.0
-    """Classifier-free guidance on the predicted x_start; 1 is none (unCLIP section 5.5), Karlo uses 4."""
+    """Classifier-free guidance on the predicted x_start; 1 is none (unCLIP section 5.5), Karlo uses
+    4."""
     candidates: int = 2
-    """Embeddings drawn for each picture; the one with the largest dot product with the text is kept."""
+    """Embeddings drawn for each picture; the one with the largest dot product with the text is
+    kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +43,8 @@ class PriorConfig:
     def __post_init__(self) -> None:
         if self.diffusion.variance != "fixed_small":
             raise ConfigError(
-                f"prior: diffusion.variance is {self.diffusion.variance!r}; the prior has one output "
-                "an embedding dimension, so use fixed_small"
+                f"prior: diffusion.variance is {self.diffusion.variance!r}; the prior has "
+                "one output an embedding dimension, so use fixed_small"
             )
 
 

@@ -72,7 +72,8 @@ class Prior(nn.Module):
         text_hidden: Float[Tensor, "batch tokens width"],
         text_mask: Bool[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch dim"]:
-        """Predicts the whitened x_start from whitened x_t, in one pass over all tokens (training)."""
+        """Predicts the whitened x_start from whitened x_t, in one pass over all tokens
+        (training)."""
         prefix, prefix_mask = self._prefix_tokens(text_embed, text_hidden, text_mask)
         tokens = torch.cat([prefix, self._step_tokens(x_t, t)], dim=1)
         mask = nn.functional.pad(prefix_mask, (0, EXTRA_TOKENS - 1), value=True)

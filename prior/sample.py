@@ -1,4 +1,7 @@
-"""Text features to a CLIP image embedding: sample N candidates, keep the one closest to the text."""
+"""Text features to a CLIP image embedding: sample N candidates, keep the one closest to the
+text."""
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -14,12 +17,14 @@ from unclip.diffusion.schedules import build_schedule, respace
 
 
 class CandidateNoise:
-    """Draws for `candidates` embeddings a picture, neighbours first; each has a stream of its own."""
+    """Draws for `candidates` embeddings a picture, neighbours first; each has a stream of its
+    own."""
 
     def __init__(self, noise: Noise, candidates: int) -> None:
         self.noises = [noise.fork(str(i)) for i in range(candidates)]
 
-    def __call__(self, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    def __call__(self, shape: Sequence[int]) -> Tensor:
+        """Draws a row for every candidate of every picture."""
         return torch.stack([noise(shape) for noise in self.noises], dim=1).flatten(0, 1)
 
     def fork(self, label: str) -> "CandidateNoise":
@@ -32,7 +37,8 @@ class CandidateNoise:
 def best_candidate(
     candidates: Float[Tensor, "batch candidates dim"], text_embed: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, "batch dim"]:
-    """Keeps the candidate with the largest dot product with the text embedding (unCLIP section 2.2).
+    """Keeps the candidate with the largest dot product with the text embedding (unCLIP section
+    2.2).
 
     Each picture is scored alone, in float32: the shape of the product never depends on the batch,
     so neither does the choice.
@@ -59,8 +65,8 @@ def sample_image_embed(
     """Samples CLIP image embeddings (not normalised, not whitened) for a batch of texts.
 
     Args:
-        null_text: the empty prompt's features, one row or a row a picture; the unconditional branch.
-        noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
+        null_text: the empty prompt's features, one row or a row a picture; the unconditional
+        branch. noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
         num_steps, guidance_scale, candidates: None takes the checkpoint's defaults.
     """
     defaults = prior.config.sampling

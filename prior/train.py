@@ -1,4 +1,5 @@
-"""Trains the prior: `accelerate launch -m prior.train --config configs/pocket/prior.yaml --out DIR`."""
+"""Trains the prior: `accelerate launch -m prior.train --config configs/pocket/prior.yaml --out
+DIR`."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,8 @@ class PriorStage:
         self.model.clip_std.copy_(self.image_embeds.std(0, keepdim=True))
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
-        """Encodes the captions with CLIP, drops some, and scores the prior on whitened embeddings."""
+        """Encodes the captions with CLIP, drops some, and scores the prior on whitened
+        embeddings."""
         image_embed = self.image_embeds[batch["index"]]
         x_start = (image_embed - self.model.clip_mean) / self.model.clip_std
         text = self.clip.text(batch["caption"])

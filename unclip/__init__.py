@@ -14,7 +14,8 @@ __all__ = ["UnCLIPImageVariationPipeline", "UnCLIPPipeline", "UnCLIPPipelineOutp
 
 
 def _check_stage_packages() -> None:
-    """Raises ImportError when another distribution's `prior`, `decoder` or `upsamplers` hides ours."""
+    """Raises ImportError when another distribution's `prior`, `decoder` or `upsamplers` hides
+    ours."""
     root = Path(__file__).resolve().parents[1]
     for name in ("prior", "decoder", "upsamplers"):
         spec = find_spec(name)

@@ -46,7 +46,8 @@ class UpsamplerConfig:
     def __post_init__(self) -> None:
         if self.image_size % self.low_size:
             raise ConfigError(
-                f"upsampler: image_size {self.image_size} is no multiple of low_size {self.low_size}"
+                f"upsampler: image_size {self.image_size} is no multiple of low_size "
+                f"{self.low_size}"
             )
         if self.unet.in_channels != 6 or self.unet.out_channels != 3 or any(self.unet.attention):
             raise ConfigError(
@@ -71,9 +72,11 @@ class UpsamplerRun:
     images: str
     """Folder of captioned pictures; random crops are taken from them, never resized."""
     crop_px: int
-    """Side of a training crop in output pixels; the network is convolutional and runs at any size."""
+    """Side of a training crop in output pixels; the network is convolutional and runs at any
+    size."""
     degradation: Literal["blur", "bsr"]
-    """How the low-resolution input is corrupted: `blur` for the first upsampler, `bsr` for the second."""
+    """How the low-resolution input is corrupted: `blur` for the first upsampler, `bsr` for the
+    second."""
     model: UpsamplerConfig
     train: TrainConfig
     max_augmentation: float = 0.5

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,17 +26,21 @@ def upsampler_loss(
     degradation: Literal["blur", "bsr"],
     max_augmentation: float,
 ) -> dict[str, Tensor]:
-    """Noises crops in [-1, 1] to random times and scores the prediction from the spoilt small crop."""
-    low_res = reduce_size(crops, config.factor)
-    low_res = blur(low_res) if degradation == "blur" else bsr(low_res, draws)
-    level = None
-    if config.tells_augmentation:
-        level = draws.uniform() * max_augmentation
-        low_res = augment(low_res, level, draws.normal(low_res.shape[1:]))
+    """Noises crops in [-1, 1] to random times and scores the prediction from the spoilt small
+    crop."""
+    # The input is made in float32 whatever the network runs in.
+    with torch.autocast(crops.device.type, enabled=False):
+        low_res = reduce_size(crops, config.factor)
+        low_res = blur(low_res) if degradation == "blur" else bsr(low_res, draws)
+        level = None
+        if config.tells_augmentation:
+            level = draws.uniform() * max_augmentation
+            low_res = augment(low_res, level, draws.normal(low_res.shape[1:]))
+        low_res = enlarge(low_res, config.factor)
 
     t = draws.integers(schedule.num_timesteps)
     eps = draws.normal(crops.shape[1:])
     x_t = q_sample(schedule, crops, t, eps)
-    output = model(x_t, t, enlarge(low_res, config.factor), level).float()
+    output = model(x_t, t, low_res, level).float()
     loss = diffusion_loss(schedule, config.diffusion, output, crops, x_t, t, eps)
     return {"loss": loss.mean()}

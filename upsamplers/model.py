@@ -1,6 +1,7 @@
 """An upsampler: a convolutional U-Net that paints a large picture over a small one.
 
-No attention, no text (unCLIP, arXiv 2204.06125, section 2.1), so it is trained on crops and run whole.
+No attention, no text (unCLIP, arXiv 2204.06125, section 2.1), so it is trained on crops and run
+whole.
 """
 
 import torch
@@ -18,7 +19,8 @@ LEVEL_SCALE = 1000.0
 
 
 class Upsampler(nn.Module):
-    """Predicts the noise, x_start or v of a noised picture, given the small one resized to its size."""
+    """Predicts the noise, x_start or v of a noised picture, given the small one resized to its
+    size."""
 
     def __init__(self, config: UpsamplerConfig) -> None:
         super().__init__()

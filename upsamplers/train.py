@@ -1,4 +1,5 @@
-"""Trains an upsampler: `accelerate launch -m upsamplers.train --config configs/pocket/upsampler_256.yaml --out DIR`."""
+"""Trains an upsampler: `accelerate launch -m upsamplers.train --config
+configs/pocket/upsampler_256.yaml --out DIR`."""
 
 import sys
 from collections.abc import Sequence

@@ -125,7 +125,9 @@ def test_caption_and_crop_are_functions_of_the_position(tmp_path: Path) -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     pixels = ((first[0] + 1) * 127.5).round()
-    assert (pixels[0, 1:] - pixels[0, :-1]).abs().max() > 0  # cut, not resized: the pattern is there
+    assert (
+        pixels[0, 1:] - pixels[0, :-1]
+    ).abs().max() > 0  # cut, not resized: the pattern is there
     assert crops[1, 0]["skipped"] == 0
 
 

@@ -109,7 +109,9 @@ def test_the_fixture_script_picks_from_a_package(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     icons = {name: {"body": body} for name in THINGS.values()}
     for source in SOURCES:
-        (folder / f"{source}.json").write_text(json.dumps({"icons": icons, "width": 8, "height": 9}))
+        (folder / f"{source}.json").write_text(
+            json.dumps({"icons": icons, "width": 8, "height": 9})
+        )
     total = pick(tmp_path, tmp_path / "out")
     svg = (tmp_path / "out" / "noto" / "top-hat.svg").read_text()
     assert 'viewBox="0 0 8 9"' in svg

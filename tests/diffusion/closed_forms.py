@@ -1,9 +1,11 @@
 """Checks of the diffusion mathematics against closed forms, over any set of its modules.
 
-`test_closed_forms.py` runs them on the real modules, `test_mutations.py` on modules with one flipped coefficient.
-All in float64. The data is Gaussian wherever a denoiser is needed: its best denoiser is known exactly.
+`test_closed_forms.py` runs them on the real modules, `test_mutations.py` on modules with one
+flipped coefficient. All in float64. The data is Gaussian wherever a denoiser is needed: its best
+denoiser is known exactly.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -16,7 +18,8 @@ MEAN, STD = 0.7, 0.5
 
 
 def gaussian_network(d: SimpleNamespace, schedule: Any, mean: Tensor, std: float) -> Callable:
-    """The exact answer (as x_start) for data N(mean, std^2): the posterior mean of x_0 given x_t."""
+    """The exact answer (as x_start) for data N(mean, std^2): the posterior mean of x_0 given
+    x_t."""
 
     def network(x: Tensor, t: int) -> Tensor:
         ab = float(schedule.alphas_cumprod[t])
@@ -106,7 +109,9 @@ def check_posterior(d: SimpleNamespace) -> None:
         ab, ab_prev = float(schedule.alphas_cumprod[t]), float(schedule.alphas_cumprod[prev])
         a = ab / ab_prev
         precision = 1 / (1 - ab_prev) + a / (1 - a)
-        expected = (math.sqrt(ab_prev) * x_0 / (1 - ab_prev) + math.sqrt(a) * x_t / (1 - a)) / precision
+        expected = (
+            math.sqrt(ab_prev) * x_0 / (1 - ab_prev) + math.sqrt(a) * x_t / (1 - a)
+        ) / precision
         for at, before in ((t, prev), (torch.full((2,), t), torch.full((2,), prev))):
             posterior = d.posterior_mean_variance(schedule, x_0, x_t, at, before)
             assert (posterior.mean - expected).abs().max() < 1e-10
@@ -142,14 +147,15 @@ def check_orders(d: SimpleNamespace) -> None:
             standard = (flow_end(schedule, x, first) - MEAN) / STD
             exact = math.sqrt(ab) * MEAN + math.sqrt(ab * STD**2 + 1 - ab) * standard
             errors.append(float((seen[-2] - exact).abs().max()))
-        slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+        slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
         assert abs(slopes[-1] - order) < 0.25, (name, slopes)
         ends[name] = errors
     assert ends["dpmpp"][-1] < ends["ddim"][-1] / 10
 
 
 def check_multistep(d: SimpleNamespace) -> None:
-    """DPM-Solver++(2M) on uneven times, against the formula written out (arXiv 2211.01095, alg. 2)."""
+    """DPM-Solver++(2M) on uneven times, against the formula written out (arXiv 2211.01095, alg.
+    2)."""
     schedule = d.cosine_schedule(1000)
     times = (950, 900, 600, 550, 100, 90, 0)
     network = gaussian_network(d, schedule, torch.tensor(MEAN, dtype=torch.float64), STD)
@@ -160,7 +166,7 @@ def check_multistep(d: SimpleNamespace) -> None:
         return 0.5 * math.log(ab / (1 - ab))
 
     before, h_before = None, 0.0
-    for t, prev in zip(times, times[1:], strict=False):
+    for t, prev in itertools.pairwise(times):
         x_0, h = network(x, t), lam(prev) - lam(t)
         r = h_before / h
         mixed = x_0 if before is None else (1 + 1 / (2 * r)) * x_0 - before / (2 * r)
@@ -194,7 +200,9 @@ def check_ancestral(d: SimpleNamespace) -> None:
 
         def answer(x: Tensor, t: int, network=network, fraction=fraction) -> Tensor:
             mean = network(x, t)
-            return mean if fraction is None else torch.cat([mean, torch.full_like(mean, fraction)], 1)
+            return (
+                mean if fraction is None else torch.cat([mean, torch.full_like(mean, fraction)], 1)
+            )
 
         config = d.DiffusionConfig(prediction="x_start", variance=variance)
         sampled = d.sample_ddpm(d.Denoiser(answer, schedule, config), start, times, FixedNoise(z))
@@ -206,7 +214,9 @@ def check_ancestral(d: SimpleNamespace) -> None:
             beta = float(schedule.betas[t]) if prev == t - 1 else 1 - ab / ab_prev
             x_0 = network(x, t)
             small = (1 - ab_prev) / (1 - ab) * beta
-            x = (math.sqrt(ab_prev) * beta * x_0 + math.sqrt(1 - beta) * (1 - ab_prev) * x) / (1 - ab)
+            x = (math.sqrt(ab_prev) * beta * x_0 + math.sqrt(1 - beta) * (1 - ab_prev) * x) / (
+                1 - ab
+            )
             if prev >= 0:
                 share = 0.0 if fraction is None else (fraction + 1) / 2
                 x = x + math.sqrt(beta**share * small ** (1 - share)) * z
@@ -295,8 +305,12 @@ def check_guidance(d: SimpleNamespace) -> None:
 def check_losses(d: SimpleNamespace) -> None:
     schedule = d.cosine_schedule(1000)
     generator = torch.Generator().manual_seed(1)
-    x_0, eps = (torch.randn(3, 2, 5, generator=generator, dtype=torch.float64).clamp(-1, 1) for _ in "ab")
-    error, fraction = (torch.randn(3, 2, 5, generator=generator, dtype=torch.float64) * 0.3 for _ in "ab")
+    x_0, eps = (
+        torch.randn(3, 2, 5, generator=generator, dtype=torch.float64).clamp(-1, 1) for _ in "ab"
+    )
+    error, fraction = (
+        torch.randn(3, 2, 5, generator=generator, dtype=torch.float64) * 0.3 for _ in "ab"
+    )
     t = torch.tensor([0, 30, 700])
     ab = schedule.alphas_cumprod[t]
     ratio = ab / (1 - ab)
@@ -327,7 +341,8 @@ def check_bound(
     t: Tensor,
     x_t: Tensor,
 ) -> None:
-    """The learned variance's bound against torch.distributions, and that the mean gets no gradient."""
+    """The learned variance's bound against torch.distributions, and that the mean gets no
+    gradient."""
     answer = torch.cat([eps + error, fraction], dim=1).requires_grad_()
     config = d.DiffusionConfig(prediction="eps", variance="learned_range")
     loss = d.diffusion_loss(schedule, config, answer, x_0, x_t, t, eps)

@@ -1,4 +1,5 @@
-"""Loads the diffusion modules afresh, from their source or from a mutated copy, under names of their own."""
+"""Loads the diffusion modules afresh, from their source or from a mutated copy, under names of
+their own."""
 
 import importlib.util
 import itertools

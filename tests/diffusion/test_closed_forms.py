@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-spec = importlib.util.spec_from_file_location("closed_forms", Path(__file__).with_name("closed_forms.py"))
+spec = importlib.util.spec_from_file_location(
+    "closed_forms", Path(__file__).with_name("closed_forms.py")
+)
 assert spec is not None
 assert spec.loader is not None
 closed_forms = importlib.util.module_from_spec(spec)

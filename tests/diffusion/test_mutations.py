@@ -1,4 +1,5 @@
-"""Flips signs, coefficients and indices of the diffusion mathematics: the closed forms catch every one."""
+"""Flips signs, coefficients and indices of the diffusion mathematics: the closed forms catch every
+one."""
 
 import importlib.util
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-spec = importlib.util.spec_from_file_location("closed_forms", Path(__file__).with_name("closed_forms.py"))
+spec = importlib.util.spec_from_file_location(
+    "closed_forms", Path(__file__).with_name("closed_forms.py")
+)
 assert spec is not None
 assert spec.loader is not None
 closed_forms = importlib.util.module_from_spec(spec)

@@ -1,12 +1,21 @@
 """Schedules and ancestral steps against diffusers' UnCLIPScheduler 0.42.1."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import pytest
 import torch
 from diffusers.schedulers.scheduling_unclip import UnCLIPScheduler
 
 from unclip.diffusion.denoiser import Denoiser
 from unclip.diffusion.samplers import sample_ddpm
-from unclip.diffusion.schedules import DiffusionConfig, Schedule, build_schedule, cosine_schedule, respace
+from unclip.diffusion.schedules import (
+    DiffusionConfig,
+    Schedule,
+    build_schedule,
+    cosine_schedule,
+    respace,
+)
 
 
 def test_float32_schedule_is_bit_equal() -> None:
@@ -28,7 +37,8 @@ def test_respacing_is_theirs(steps: int) -> None:
     assert respace(1000, steps) == tuple(scheduler.timesteps.tolist())
 
 
-PUBLISHED_25 = (999, 957, 916, 874, 832, 791, 749, 708, 666, 624, 583, 541, 500) + (
+PUBLISHED_25 = (
+    999, 957, 916, 874, 832, 791, 749, 708, 666, 624, 583, 541, 500,
     458, 416, 375, 333, 291, 250, 208, 166, 125, 83, 42, 0,
 )  # fmt: skip
 
@@ -45,7 +55,7 @@ class Replay:
     def __init__(self, batch: int) -> None:
         self.batch, self.generator = batch, torch.Generator().manual_seed(9)
 
-    def __call__(self, shape: tuple[int, ...]) -> torch.Tensor:
+    def __call__(self, shape: Sequence[int]) -> torch.Tensor:
         return torch.randn((self.batch, *shape), generator=self.generator)
 
     def fork(self, label: str) -> "Replay":
@@ -63,7 +73,7 @@ def network(learned: bool, x: torch.Tensor, t: int) -> torch.Tensor:
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("bound", [None, 0.7])
 def test_ancestral_steps_equal_theirs(
-    steps: int, prediction: str, learned: bool, bound: float | None
+    steps: int, prediction: Literal["sample", "epsilon"], learned: bool, bound: float | None
 ) -> None:
     scheduler = UnCLIPScheduler(
         variance_type="learned_range" if learned else "fixed_small_log",
@@ -77,9 +87,15 @@ def test_ancestral_steps_equal_theirs(
     theirs, path = start, []
     for i, t in enumerate(scheduler.timesteps):
         prev = None if i + 1 == steps else scheduler.timesteps[i + 1]
+        answer = network(learned, theirs, int(t))
         theirs = scheduler.step(
-            network(learned, theirs, int(t)), t, theirs, prev_timestep=prev, generator=generator
-        ).prev_sample
+            answer,
+            t,  # type: ignore[arg-type]  # annotated int, the pipelines pass tensors
+            theirs,
+            prev_timestep=prev,  # type: ignore[arg-type]
+            generator=generator,
+            return_dict=False,
+        )[0]
         path.append(theirs)
 
     config = DiffusionConfig(

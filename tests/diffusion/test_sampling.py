@@ -21,7 +21,8 @@ SAMPLERS: tuple[SamplerName, ...] = ("ddpm", "ddim", "dpmpp_2m")
 
 
 @pytest.mark.parametrize(
-    "schedule", [cosine_schedule(), cosine_schedule(shift=-3.0), linear_schedule(), cosine_schedule(50)]
+    "schedule",
+    [cosine_schedule(), cosine_schedule(shift=-3.0), linear_schedule(), cosine_schedule(50)],
 )
 def test_schedules_are_proper(schedule: Schedule) -> None:
     bars = schedule.alphas_cumprod

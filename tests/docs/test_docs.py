@@ -1,7 +1,7 @@
 """Every code block of README and docs/ is tagged, and those that say `run` or `slow` are run.
 
-A fence's words after the language are its tag: `run`, `slow`, or `not-run: REASON`. The blocks of a page
-run in order in one folder, with the installed commands on the path.
+A fence's words after the language are its tag: `run`, `slow`, or `not-run: REASON`. The blocks of a
+page run in order in one folder, with the installed commands on the path.
 """
 
 import os

@@ -155,9 +155,10 @@ def test_training_in_bfloat16_on_a_cpu_keeps_dtype_and_gradient() -> None:
     exact = [torch.randn(2, 3, 5, 8, generator=generator, requires_grad=True) for _ in range(3)]
     rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
-    attend(*exact, mask).square().sum().backward()
+    q, k, v = exact
+    attend(q, k, v, mask).square().sum().backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = attend(*rounded, mask)
+        out = attend(rounded[0], rounded[1], rounded[2], mask)
     out.square().sum().backward()
     assert out.dtype == torch.bfloat16
     for ours, reference in zip(rounded, exact, strict=True):

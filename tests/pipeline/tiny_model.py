@@ -3,18 +3,16 @@
 import math
 from pathlib import Path
 
+import torch
+from torch import nn
+
 import decoder.model
 import prior.model
-import torch
 import upsamplers.model
 from decoder.config import DecoderConfig, DecoderSampling
 from decoder.model import Decoder
 from prior.config import PriorConfig, PriorSampling
 from prior.model import Prior
-from torch import nn
-from upsamplers.config import UpsamplerConfig, UpsamplerSampling
-from upsamplers.model import Upsampler
-
 from unclip.checkpoint import StageFolder, save_stage
 from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
 from unclip.clip.encoder import CLIP
@@ -23,6 +21,8 @@ from unclip.clip.tokenize import Tokenizer, open_clip_merges
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.nn.unet import UNetConfig
 from unclip.pipeline.assemble import assemble
+from upsamplers.config import UpsamplerConfig, UpsamplerSampling
+from upsamplers.model import Upsampler
 
 V = DiffusionConfig(prediction="v", clip_x_start=1.0)
 
@@ -128,7 +128,8 @@ def save_stages(root: Path) -> dict[str, Path]:
         randomise(upsampler, seed)
         folder = root / f"upsampler_{high}" / "final"
         save_stage(
-            folder, upsamplers.model.to_stage(upsampler.config, upsampler.state_dict(), {"steps": 5})
+            folder,
+            upsamplers.model.to_stage(upsampler.config, upsampler.state_dict(), {"steps": 5}),
         )
     names = ("clip", "prior", "decoder", "upsampler_256", "upsampler_1024")
     return {name: root / name for name in names}

@@ -1,4 +1,5 @@
-"""The upsampler against diffusers' UNet2DModel as Karlo configures it, and the full-size key list."""
+"""The upsampler against diffusers' UNet2DModel as Karlo configures it, and the full-size key
+list."""
 
 import pytest
 import torch

@@ -1,5 +1,6 @@
 """`unclip info`: what a picture says of itself, or what a model is made of."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ def info(target: Target, as_json: options.Json = False, verbose: options.Verbose
 
     def work(report: Report) -> None:
         path = Path(target)
-        is_picture = path.is_file() or path.suffix.lower() in PICTURES
+        is_picture = os.path.isfile(path) or path.suffix.lower() in PICTURES
         facts = _picture(target) if is_picture else _model(target)
         report.result |= facts
         _print(report, facts)

@@ -35,10 +35,11 @@ for _name, _verb in VERBS.items():
 WRONG_CALL = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"unclip {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

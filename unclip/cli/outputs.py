@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,16 +31,20 @@ class Plan:
         wanted = [self.pictures[index] for index in mine]
         wanted += [self.grid] if self.grid is not None else []
         for path in wanted:
-            if path.is_dir():
+            if os.path.isdir(path):
                 raise InputError(f"{path} is a folder, expected a file to write")
-            if path.exists() and not self.force:
+            if os.path.lexists(path) and not self.force:
                 raise InputError(f"{path} exists: pass --force to overwrite it, or another --out")
-        for folder in {path.parent for path in wanted}:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=folder).close()
-            except (OSError, ValueError) as error:
-                raise _unwritable(folder, error) from error
+        if not wanted:
+            return
+        # They lie in one folder, and the longest name is the first to be too long.
+        path = max(wanted, key=lambda path: len(path.name))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _beside(path).touch()
+            _beside(path).unlink()
+        except (OSError, ValueError) as error:
+            raise _unwritable(path, error) from error
 
 
 def plan(
@@ -57,7 +60,7 @@ def plan(
     Raises:
         InputError: `out` names another kind of file than PNG.
     """
-    if out is None or out == "" or out.endswith(("/", os.sep)) or Path(out).is_dir():
+    if out is None or out == "" or out.endswith(("/", os.sep)) or os.path.isdir(out):
         folder = Path(out or ".")
         slugs = [slug(label) for label in labels]
         names = [f"{name}-{seed}{SUFFIX}" for name, seed in zip(slugs, seeds, strict=True)]
@@ -89,7 +92,7 @@ def write(path: Path, content: bytes, *, force: bool) -> None:
     Raises:
         InputError: it cannot be written, or appeared meanwhile.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     try:
         beside.write_bytes(content)
         if force:
@@ -102,6 +105,10 @@ def write(path: Path, content: bytes, *, force: bool) -> None:
         raise _unwritable(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _place(beside: Path, path: Path) -> None:

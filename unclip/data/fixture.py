@@ -78,7 +78,7 @@ THINGS = {
 def pick(packages: Path, out: Path) -> int:
     """Writes one SVG for each thing and source, and `index.json`; returns the bytes written."""
     entries, total = [], 0
-    for source, about in SOURCES.items():
+    for source in SOURCES:
         icons = _read_set(packages, source)
         for thing, name in THINGS.items():
             if name not in icons["icons"]:

@@ -46,7 +46,8 @@ def index(folder: Path = FOLDER) -> dict:
 
 @lru_cache(maxsize=512)
 def sprite(source: str, thing: str, size_px: int) -> Image.Image:
-    """Rasterises a drawing with alpha, cropped to what is drawn; its longer side is about `size_px`.
+    """Rasterises a drawing with alpha, cropped to what is drawn; its longer side is about
+    `size_px`.
 
     Raises:
         BackendError: the SVG renderer (extra `data`) is not installed.
@@ -60,13 +61,15 @@ def sprite(source: str, thing: str, size_px: int) -> Image.Image:
         resvg_py.svg_to_bytes(svg_string=svg, width=size_px, height=size_px, skip_system_fonts=True)
     )
     image = Image.open(io.BytesIO(png)).convert("RGBA")
-    box = image.getchannel("A").point(lambda a: 255 if a > OPAQUE else 0).getbbox()
+    drawn = np.asarray(image.getchannel("A")) > OPAQUE
+    box = Image.fromarray(drawn).getbbox()
     return image.crop(box) if box else image
 
 
 @cache
 def main_hue(source: str, thing: str) -> int | None:
-    """Finds the hue (0 to 255) that most of a drawing's saturated pixels share; None if none does."""
+    """Finds the hue (0 to 255) that most of a drawing's saturated pixels share; None if none
+    does."""
     image = sprite(source, thing, 96)
     hue, saturation, _ = np.moveaxis(
         np.asarray(image.convert("RGB").convert("HSV")).astype(int), -1, 0

@@ -1,7 +1,8 @@
 """An ordinary folder of captioned pictures as a training set.
 
-Captions stand in a `.txt` or `.json` beside each picture, or in one `metadata.jsonl` or `metadata.csv`
-(`file_name` and `caption`, `text` or `captions`, as Hugging Face's imagefolder). A picture may have several.
+Captions stand in a `.txt` or `.json` beside each picture, or in one `metadata.jsonl` or
+`metadata.csv` (`file_name` and `caption`, `text` or `captions`, as Hugging Face's imagefolder). A
+picture may have several.
 """
 
 import csv
@@ -35,7 +36,8 @@ def read_folder(root: str | Path) -> list[Record]:
     """Lists the captioned pictures of a folder, in a fixed order.
 
     Raises:
-        DataError: there is no such folder, it has two kinds of captions, none, or metadata that names
+        DataError: there is no such folder, it has two kinds of captions, none, or metadata that
+        names
             pictures that are not there.
     """
     root = Path(root)
@@ -47,8 +49,8 @@ def read_folder(root: str | Path) -> list[Record]:
     records = _from_table(root, tables[0]) if tables else _from_neighbours(root)
     if not records:
         raise DataError(
-            f"{root} has no captioned pictures: put a .txt beside each picture, or one metadata.jsonl "
-            "with file_name and caption"
+            f"{root} has no captioned pictures: put a .txt beside each picture, or one "
+            "metadata.jsonl with file_name and caption"
         )
     return records
 
@@ -176,8 +178,8 @@ def random_crop(image: Image.Image, crop_px: int, rng: np.random.Generator) -> I
 class CaptionedImages:
     """Whole pictures of one size with one of their captions, by (index, position in the stream).
 
-    The caption is a pure function of the position. A picture that cannot be used is skipped: the next
-    one stands in, and `skipped` counts them.
+    The caption is a pure function of the position. A picture that cannot be used is skipped: the
+    next one stands in, and `skipped` counts them.
     """
 
     def __init__(self, root: str | Path, size_px: int) -> None:

@@ -1,7 +1,8 @@
-"""The pocket world: a bounded, seeded, indexable set of captioned scenes, drawn from the illustrations.
+"""The pocket world: a bounded, seeded, indexable set of captioned scenes, drawn from the
+illustrations.
 
-`describe(index, seed)` says what a scene shows, `paint(scene, size_px)` draws it at any size from 64 to
-1024 pixels, so that large pictures are true targets for the upsamplers.
+`describe(index, seed)` says what a scene shows, `paint(scene, size_px)` draws it at any size from
+64 to 1024 pixels, so that large pictures are true targets for the upsamplers.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ WHITE_SHARE = 0.4
 COLOURED_SHARE = 0.65
 """Share of single things that are recoloured, where the drawing allows it."""
 MIN_PAINT_PX = 256
-"""Smaller pictures are painted at this size and reduced, so that all sizes show the same strokes."""
+"""Smaller pictures are painted at this size and reduced, so that all sizes show the same
+strokes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

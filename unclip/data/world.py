@@ -3,8 +3,9 @@
     python -m unclip.data.world --out runs/pocket/world/64 --num 20000 --size 64
     python -m unclip.data.world --out runs/pocket/world/1024 --num 1000 --size 1024 --tile 320
 
-A scene is a pure function of (seed, index), so the folder does not depend on how many processes write it.
-`metadata.jsonl` comes last: a folder without it is unfinished, and the same command goes on with it.
+A scene is a pure function of (seed, index), so the folder does not depend on how many processes
+write it. `metadata.jsonl` comes last: a folder without it is unfinished, and the same command goes
+on with it.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The Gaussian process: noising, conversions between what networks predict, the posterior.
 
-Notation of Ho et al. 2020 (arXiv 2006.11239): x_t = sqrt(ab) x_0 + sqrt(1 - ab) eps. v is Salimans &
-Ho 2022 (arXiv 2202.00512): v = sqrt(ab) eps - sqrt(1 - ab) x_0. A time is an int or a row of ints.
-Coefficients keep the schedule's precision and are rounded once, when they meet the sample.
+Notation of Ho et al. 2020 (arXiv 2006.11239): x_t = sqrt(ab) x_0 + sqrt(1 - ab) eps. v is Salimans
+& Ho 2022 (arXiv 2202.00512): v = sqrt(ab) eps - sqrt(1 - ab) x_0. A time is an int or a row of
+ints. Coefficients keep the schedule's precision and are rounded once, when they meet the sample.
 """
 
 from typing import NamedTuple

@@ -3,6 +3,7 @@
 Dhariwal & Nichol 2021 (arXiv 2105.05233, appendix F); unCLIP section 3 uses it for x_T.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from jaxtyping import Float
@@ -28,7 +29,7 @@ def invert_ddim(
     schedule = denoiser.schedule
     ascending = [-1, *reversed(times)]
     x = x_start
-    for index, (t, next_t) in enumerate(zip(ascending, ascending[1:], strict=False)):
+    for index, (t, next_t) in enumerate(itertools.pairwise(ascending)):
         # Before any noise the network has no answer: the least noisy time stands in.
         at = max(t, ascending[1])
         predicted = denoiser(x, at).x_start

@@ -1,4 +1,5 @@
-"""Training losses: mean squared error on the network's target, min-SNR weights, learned variance."""
+"""Training losses: mean squared error on the network's target, min-SNR weights, learned
+variance."""
 
 import math
 
@@ -44,7 +45,8 @@ def diffusion_loss(
 
 
 def min_snr_weight(ratio: Tensor, prediction: Prediction, gamma: float) -> Tensor:
-    """min(SNR, gamma) on x_start's error, written for the network's own target (arXiv 2303.09556)."""
+    """min(SNR, gamma) on x_start's error, written for the network's own target (arXiv
+    2303.09556)."""
     capped = ratio.clamp(max=gamma)
     if prediction == "x_start":
         return capped
@@ -59,7 +61,8 @@ def variational_bound(
     x_t: Float[Tensor, "batch ..."],
     t: Int[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """One term of the bound, in bits a dimension: KL for t > 0, the picture's likelihood at t = 0."""
+    """One term of the bound, in bits a dimension: KL for t > 0, the picture's likelihood at t =
+    0."""
     true = posterior_mean_variance(schedule, x_start, x_t, t, t - 1)
     model_mean = posterior_mean_variance(schedule, predicted, x_t, t, t - 1).mean
     # At t = 0 the posterior has no variance: the one of t = 1 stands in (as guided-diffusion does).

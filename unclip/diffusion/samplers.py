@@ -1,13 +1,13 @@
 """Samplers: pure functions over a denoiser and a list of times, from noise to a clean sample.
 
-Ancestral: Ho et al. 2020 (arXiv 2006.11239, alg. 2), learned variance: Nichol & Dhariwal 2021 (arXiv
-2102.09672, eq. 15). DDIM: Song et al. 2021 (arXiv 2010.02502, eq. 12). DPM-Solver++(2M): Lu et al.
-2022 (arXiv 2211.01095, alg. 2). The sample is kept in the precision it comes in (float32).
+Ancestral: Ho et al. 2020 (arXiv 2006.11239, alg. 2), learned variance: Nichol & Dhariwal 2021
+(arXiv 2102.09672, eq. 15). DDIM: Song et al. 2021 (arXiv 2010.02502, eq. 12). DPM-Solver++(2M): Lu
+et al. 2022 (arXiv 2211.01095, alg. 2). The sample is kept in the precision it comes in (float32).
 Coefficients are computed on the CPU: nothing in a loop waits for the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,8 @@ from unclip.diffusion.schedules import Schedule
 TINY_VARIANCE = 1e-20
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """What a callback sees after each step."""
 
     index: int

@@ -26,16 +26,20 @@ class DiffusionConfig:
 
     schedule: Literal["cosine", "linear"] = "cosine"
     shift: float = 0.0
-    """Added to the log signal-to-noise ratio of the cosine schedule; 2 ln(64 / size) for large pictures."""
+    """Added to the log signal-to-noise ratio of the cosine schedule; 2 ln(64 / size) for large
+    pictures."""
     num_timesteps: int = 1000
     prediction: Prediction = "eps"
-    """What the network answers: the noise, the clean sample, or v = sqrt(ab) eps - sqrt(1 - ab) x_0."""
+    """What the network answers: the noise, the clean sample, or v = sqrt(ab) eps - sqrt(1 - ab)
+    x_0."""
     variance: Variance = "fixed_small"
-    """Of the ancestral step: the posterior's, or learned between it and beta (twice the channels)."""
+    """Of the ancestral step: the posterior's, or learned between it and beta (twice the
+    channels)."""
     clip_x_start: float | None = None
     """Predicted clean samples are clipped to plus or minus this."""
     min_snr_gamma: float | None = None
-    """Weights the loss of each time by min(SNR, gamma) (arXiv 2303.09556); None for the simple loss."""
+    """Weights the loss of each time by min(SNR, gamma) (arXiv 2303.09556); None for the simple
+    loss."""
 
     def __post_init__(self) -> None:
         if self.schedule == "linear" and self.shift:
@@ -50,7 +54,8 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Tables over the times 0 (least noise) to T - 1, on the CPU, float64 unless built otherwise."""
+    """Tables over the times 0 (least noise) to T - 1, on the CPU, float64 unless built
+    otherwise."""
 
     betas: Float[Tensor, " time"]
     alphas_cumprod: Float[Tensor, " time"]

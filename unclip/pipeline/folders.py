@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,10 @@ def find_model(
             )
         return bundled_folder(), POCKET
     folder = Path(name)
-    if folder.is_dir():
+    # os.path takes a name that no file can have for one that is not there.
+    if os.path.isdir(folder):
         return folder, None
-    if folder.exists():
+    if os.path.exists(folder):
         raise CheckpointError(f"{name} is a file, expected a model folder with {INDEX}")
     if isinstance(name, Path) or not is_hub_id(name):
         raise CheckpointError(

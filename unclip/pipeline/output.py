@@ -1,7 +1,7 @@
 """What a call returns: pictures in the form that was asked for, and what they were made from."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +14,7 @@ from unclip.errors import InputError
 OUTPUT_TYPES = ("pil", "np", "pt", None)
 
 
-@dataclass
-class UnCLIPPipelineOutput:
-    """Pictures and their origins; also a mapping and a tuple, as diffusers' outputs are."""
-
+class _Fields(NamedTuple):
     images: Any
     """A list of PIL images; an array (batch, height, width, 3) or a tensor (batch, 3, height,
     width) in [0, 1]."""
@@ -26,16 +23,17 @@ class UnCLIPPipelineOutput:
     image_embeds: Tensor
     """CLIP embeddings that the pictures were painted from, (batch, dim), float32 on the CPU."""
 
-    def to_tuple(self) -> tuple[Any, ...]:
-        """Returns images, seeds and image_embeds."""
-        return tuple(getattr(self, field.name) for field in fields(self))
 
-    def __getitem__(self, key: int | str) -> Any:
-        if isinstance(key, int):
-            return self.to_tuple()[key]
-        if key not in {field.name for field in fields(self)}:
-            raise KeyError(key)
-        return getattr(self, key)
+class UnCLIPPipelineOutput(_Fields):
+    """Pictures and their origins: a tuple that has names, and knows them as keys, too."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Returns a field by number or name, as diffusers' outputs do."""
+        if isinstance(key, str):
+            if key not in self._fields:
+                raise KeyError(key)
+            return getattr(self, key)
+        return super().__getitem__(key)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ most faults of image decoders lie in formats that nobody needs here.
 
 import hashlib
 import io
+import stat
 import struct
 import warnings
 import zlib
@@ -98,8 +99,8 @@ def read_photo(path: str | Path) -> PhotoFile:
     path = Path(path)
     content = _read(path)
     with warnings.catch_warnings():
-        # The cap below is lower than the one that Pillow warns of.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Pillow warns of odd EXIF, and of sizes that are above our own cap.
+        warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_header(image, str(path))
@@ -119,17 +120,17 @@ def read_photo(path: str | Path) -> PhotoFile:
 
 
 def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, expected a picture (PNG, JPEG or WebP)")
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is no ordinary file, expected a picture")
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise InputError(f"{path} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
-        return path.read_bytes()
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode) and about.st_size <= MAX_FILE_BYTES:
+            return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read the picture {path}: {reason}") from error
+    if stat.S_ISREG(about.st_mode):
+        raise InputError(f"{path} has {about.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+    kind = "a folder" if stat.S_ISDIR(about.st_mode) else "no ordinary file"
+    raise InputError(f"{path} is {kind}, expected a picture (PNG, JPEG or WebP)")
 
 
 def _check_header(image: Image.Image, name: str) -> None:

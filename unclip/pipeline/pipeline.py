@@ -205,7 +205,7 @@ class UnCLIPPipeline:
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
-    ) -> UnCLIPPipelineOutput | tuple[Any, ...]:
+    ) -> UnCLIPPipelineOutput:
         """Makes pictures of prompts; a prompt's pictures stand side by side.
 
         Args:
@@ -216,6 +216,7 @@ class UnCLIPPipeline:
             callback_on_step_end: `f(pipe, step, timestep, {"latents", "stage"}) -> dict`; setting
                 `pipe._interrupt` stops, and the pictures that are finished are returned.
             on_image: gets every picture as soon as it is finished.
+            return_dict: of no account, as the output is a tuple and has names.
             batch_size: most pictures made at a time; None takes what memory and patience allow.
             settings: `Settings`: size, steps and guidance of the stages.
 
@@ -242,8 +243,7 @@ class UnCLIPPipeline:
         randomness = choose_randomness(len(prompts), seed, generator)
         limit = batch_limit(self.device, sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, prompts, limit)
-        output = self._run(request, output_type, on_image)
-        return output if return_dict else output.to_tuple()
+        return self._run(request, output_type, on_image)
 
     def variations(
         self,
@@ -260,7 +260,7 @@ class UnCLIPPipeline:
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
-    ) -> UnCLIPPipelineOutput | tuple[Any, ...]:
+    ) -> UnCLIPPipelineOutput:
         """Makes pictures that are like a picture, without any prompt; arguments as for a call.
 
         Args:
@@ -283,8 +283,7 @@ class UnCLIPPipeline:
         observe = observer(self, callback_on_step_end)
         limit = batch_limit(self.device, sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, None, limit)
-        output = self._run(request, output_type, on_image)
-        return output if return_dict else output.to_tuple()
+        return self._run(request, output_type, on_image)
 
     def encode_text(self, prompt: str | Sequence[str]) -> TextFeatures:
         """Encodes prompts with CLIP, in float32."""

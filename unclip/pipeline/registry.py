@@ -6,6 +6,10 @@ No file can add to it, and nothing is imported because a file names it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
 import decoder.model
 import prior.model
 import upsamplers.model
@@ -31,18 +35,35 @@ Metadata = Mapping[str, Mapping[str, Any]]
 """What each stage's folder says of its training, by stage: `upsampler_0` is the first upsampler."""
 
 
+class _NoFirstWeights(TorchFunctionMode):
+    """Leaves out drawing and scaling first weights: all are loaded right after.
+
+    On the meta device that would import PyTorch's compiler, which takes longer than all the rest.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func in (Tensor.mul, Tensor.__mul__) and args[0].is_meta:
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
 def build(model: ModelStages) -> Components:
     """Builds all networks, in evaluation mode and float32.
 
     Raises:
         CheckpointError: weights and configuration of a stage disagree.
     """
-    return Components(
-        clip_from_stage(model.clip.config, model.clip.tensors, model.clip.extra),
-        prior.model.from_stage(model.prior),
-        decoder.model.from_stage(model.decoder),
-        tuple(upsamplers.model.from_stage(stage) for stage in model.upsamplers),
-    )
+    with _NoFirstWeights():
+        return Components(
+            clip_from_stage(model.clip.config, model.clip.tensors, model.clip.extra),
+            prior.model.from_stage(model.prior),
+            decoder.model.from_stage(model.decoder),
+            tuple(upsamplers.model.from_stage(stage) for stage in model.upsamplers),
+        )
 
 
 def take_apart(components: Components, name: str, metadata: Metadata) -> ModelStages:

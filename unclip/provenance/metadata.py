@@ -5,6 +5,7 @@
 
 import io
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unclip.config import from_dict, to_dict
 from unclip.errors import ConfigError, InputError
 from unclip.provenance.record import SCHEMA, PictureRecord
 
+FORMATS = ("PNG", "JPEG", "WEBP")
 KEY = "unclip"
 PARAMETERS = "parameters"
 MAX_RECORD_CHARACTERS = 1_000_000
@@ -69,10 +71,12 @@ def read_picture_text(path: str | Path) -> PictureText:
     """
     path = Path(path)
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            text = getattr(image, "text", {}) if image.format == "PNG" else {}
-            raw, line = text.get(KEY), text.get(PARAMETERS)
-            form, (width, height) = str(image.format), image.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a size that is only told here
+            with Image.open(path, formats=FORMATS) as image:
+                text = getattr(image, "text", {}) if image.format == "PNG" else {}
+                raw, line = text.get(KEY), text.get(PARAMETERS)
+                form, (width, height) = str(image.format), image.size
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{path} is no PNG, JPEG or WebP picture") from error
     except OSError as error:

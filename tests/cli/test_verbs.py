@@ -1,0 +1,447 @@
+"""Every verb, run in this process on a tiny model."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unclip import __version__
+from unclip.cli.main import VERBS, main
+from unclip.pipeline import folders
+from unclip.provenance.metadata import read_picture_text, read_record
+
+Command = Callable[..., Any]
+"""`unclip ARGUMENTS...`, of conftest.py."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_generate(unclip: Command, here: Path) -> None:
+    done = unclip("generate", "a red apple", "--seed", "3", tiny=True)
+    assert (done.code, done.out) == (0, "a-red-apple-3.png\n")
+    notes = done.err.splitlines()
+    assert notes[0].startswith("using the model tiny (")
+    assert notes[0].endswith(") on cpu in float32")
+    assert notes[1:] == ["seed 3"]
+    record = read_record(here / "a-red-apple-3.png")
+    assert (record.verb, record.prompt, record.seed) == ("generate", "a red apple", 3)
+    assert (record.model.name, record.version) == ("tiny", __version__)
+    assert record.model.hash in notes[0]
+    assert record.machine.dtype == "float32"
+    text = read_picture_text(here / "a-red-apple-3.png")
+    assert (text.width, text.height) == (64, 64)
+    assert str(text.parameters).startswith("a red apple\nSteps: 4, Sampler: dpmpp_2m")
+
+
+def test_a_drawn_seed_is_told(unclip: Command, here: Path) -> None:
+    first, second = (unclip("generate", "x", tiny=True) for _ in range(2))
+    seeds = [done.err.splitlines()[1].removeprefix("seed ") for done in (first, second)]
+    assert seeds[0] != seeds[1]
+    assert names(here) == sorted(f"x-{seed}.png" for seed in seeds)
+
+
+def test_several_prompts_and_pictures(unclip: Command, here: Path) -> None:
+    done = unclip(
+        "generate", "a", "b", "-n", "2", "--seed", "7", "--out", "o/p.png", "--json", tiny=True
+    )
+    assert done.code == 0
+    result = done.json
+    assert names(here) == [f"o/p_00{i}.png" for i in (1, 2, 3, 4)]
+    assert [(p["prompt"], p["seed"], p["path"]) for p in result["pictures"]] == [
+        ("a", 7, "o/p_001.png"),
+        ("a", 8, "o/p_002.png"),
+        ("b", 9, "o/p_003.png"),
+        ("b", 10, "o/p_004.png"),
+    ]
+    assert (result["ok"], result["seed"], result["device"]) == (True, 7, "cpu")
+    assert result["model"]["name"] == "tiny"
+    # Picture 3, made again alone.
+    unclip("generate", "b", "--seed", "9", "--out", "alone", tiny=True)
+    pictures = [np.asarray(Image.open(path), np.int16) for path in ("o/p_003.png", "alone.png")]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_settings(unclip: Command) -> None:
+    more = ["--steps", "2", "--guidance", "3", "--prior-guidance", "1.5", "--dtype", "bfloat16"]
+    assert unclip("generate", "x", "--out", "a", *more, "--device", "cpu", tiny=True).code == 0
+    record = read_record("a.png")
+    assert record.sampling.decoder_steps == 2
+    assert (record.sampling.decoder_guidance, record.sampling.prior_guidance) == (3.0, 1.5)
+    assert record.machine.dtype == "bfloat16"
+
+
+def test_grid(unclip: Command, here: Path) -> None:
+    done = unclip("generate", "x", "-n", "3", "--seed", "0", "--grid", tiny=True)
+    assert done.out.splitlines()[-1] == "x-0-grid.png"
+    sheet = Image.open("x-0-grid.png")
+    assert sheet.size == (128, 128)
+    first = Image.open("x-0.png")
+    assert sheet.crop((0, 0, 64, 64)).tobytes() == first.tobytes()
+    assert sheet.getpixel((127, 127)) == (255, 255, 255)
+
+
+def test_prompts_from_a_file(unclip: Command, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\ufeffa red apple\r\n\r\n  Äpfel  \n"
+    Path("p.txt").write_text(text, encoding="utf-8")
+    done = unclip("generate", "--prompts", "p.txt", "--json", tiny=True)
+    assert [p["prompt"] for p in done.json["pictures"]] == ["a red apple", "Äpfel"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    done = unclip("generate", "--prompts", "-", "--json", tiny=True)
+    assert [p["prompt"] for p in done.json["pictures"]] == ["a red apple", "Äpfel"]
+
+
+def test_long_prompts_are_told(unclip: Command) -> None:
+    done = unclip("generate", "one two three four five six seven eight nine ten eleven", tiny=True)
+    assert done.code == 0
+    assert "the model reads the first 10 tokens of a prompt" in done.err
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["qwzx vfgh", "🍎🍏", "日本語", "a\nb", "../../etc", "\udcff broken bytes", "-", "[bold]x[/]"],
+)
+def test_odd_prompts(unclip: Command, here: Path, prompt: str) -> None:
+    done = unclip("generate", prompt, "--seed", "1", "--steps", "1", "--json", tiny=True)
+    assert done.code == 0, done.err
+    (name,) = names(here)
+    assert "/" not in name
+    record = read_record(name)
+    assert record.prompt == prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def test_nothing_is_overwritten(unclip: Command, here: Path) -> None:
+    arguments = ["generate", "x", "--seed", "1", "--out", "a.png"]
+    assert unclip(*arguments, tiny=True).code == 0
+    before = Path("a.png").read_bytes()
+    done = unclip(*arguments, "--steps", "1", tiny=True)
+    assert (done.code, done.out) == (2, "")
+    assert done.error == "a.png exists: pass --force to overwrite it, or another --out"
+    assert Path("a.png").read_bytes() == before
+    assert unclip(*arguments, "--steps", "1", "--force", tiny=True).code == 0
+    assert Path("a.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "got no prompt"),
+        ([""], "empty prompt"),
+        (["x", "  "], "empty prompt"),
+        (["x", "--prompts", "p.txt"], "got prompts and --prompts"),
+        (["--prompts", "empty.txt"], "empty.txt holds no prompt"),
+        (["--prompts", "none.txt"], "No such file"),
+        (["--prompts", "latin.txt"], "no UTF-8"),
+        (["--prompts", "."], "directory"),
+        (["x", "-n", "0"], "got 0 as the number of pictures"),
+        (["x", "-n", "-5"], "got -5 as the number of pictures"),
+        (["x", "-n", "1000000000"], "expected 1 to 100000"),
+        (["x", "-n", "two"], "'-n'"),
+        (["x", "--seed", "-1"], "seed is -1"),
+        (["x", "--seed", "99999999999999999999"], "seed is 99999999999999999999"),
+        (["x", "--seed", "1.5"], "'--seed'"),
+        (["x", "--size", "128"], "size is 128, this model paints 64, 256, 1024"),
+        (["x", "--size", "big"], "'--size'"),
+        (["x", "--steps", "0"], "decoder steps are 0, expected 1 to 1000"),
+        (["x", "--guidance", "nan"], "guidance is nan"),
+        (["x", "--prior-guidance", "-2"], "prior guidance is -2.0"),
+        (["x", "--device", "tpu"], "no device tpu here"),
+        (["x", "--dtype", "int8"], "no precision int8 here"),
+        (["x", "--out", "a.jpg"], "written as PNG"),
+        (["x", "--out", "empty.txt/"], "cannot write"),
+        (["x", "--model", "nowhere"], "no model folder nowhere"),
+        (["x", "--model", "."], "is no model folder"),
+        (["x", "--bogus"], "No such option"),
+        (["x", "--out"], "--out"),
+    ],
+)
+def test_bad_values_are_one_line(
+    unclip: Command, here: Path, arguments: list[str], reason: str
+) -> None:
+    Path("p.txt").write_text("a")
+    Path("empty.txt").write_text(" \n\n")
+    Path("latin.txt").write_bytes(b"\xc4pfel")
+    before = names(here)
+    model = [] if "--model" in arguments else ["--model", "../tiny"]
+    size = [] if "--size" in arguments else ["--size", "64"]
+    done = unclip("generate", *model, *size, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.error
+    assert names(here) == before
+
+
+def test_errors_as_json(unclip: Command) -> None:
+    for arguments in (["x", "--size", "128"], ["x", "--seed", "x"], []):
+        done = unclip("generate", *arguments, "--model", "../tiny", "--json")
+        assert done.code == done.json["exit_code"] == 2
+        assert done.json["error"]["message"] == done.error
+        assert done.json["ok"] is False
+
+
+def test_the_traceback_on_request(unclip: Command) -> None:
+    done = unclip("generate", "x", "--size", "128", "--model", "../tiny", "-v")
+    assert done.code == 2
+    assert "Traceback" in done.err
+
+
+def test_variations(unclip: Command, here: Path) -> None:
+    Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save("my photo.png")
+    arguments = ["variations", "my photo.png", "-n", "2", "--seed", "5"]
+    done = unclip(*arguments, "--strength", "strong", "--fit", "pad", tiny=True)
+    assert done.code == 0
+    assert done.out.splitlines() == ["my-photo-variation-5.png", "my-photo-variation-6.png"]
+    record = read_record("my-photo-variation-6.png")
+    assert (record.verb, record.prompt, record.seed) == ("variations", None, 6)
+    assert record.photo is not None
+    assert (record.photo.fit, record.photo.strength) == ("pad", 0.6)
+    assert record.sampling.prior_steps is None
+    done = unclip(*arguments, "--strength", "0.5", "--out", "v/", "--grid", "--json", tiny=True)
+    assert done.json["strength"] == 0.5
+    assert len(names(here / "v")) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["none.png"], "No such file"),
+        (["."], "is a folder"),
+        (["text.png"], "is no PNG, JPEG or WebP picture"),
+        (["a.png", "--strength", "2"], "strength is 2, expected 0 to 1, subtle or strong"),
+        (["a.png", "--strength", "weak"], "strength is weak"),
+        (["a.png", "--fit", "zoom"], "choose crop, pad or stretch"),
+        (["a.png", "-n", "0"], "got 0 as the number"),
+        ([], "Missing argument"),
+        (["a.png", "--prior-guidance", "3"], "No such option"),
+    ],
+)
+def test_variations_refuse(unclip: Command, here: Path, arguments: list[str], reason: str) -> None:
+    Image.new("RGB", (9, 9)).save("a.png")
+    Path("text.png").write_text("hello")
+    done = unclip("variations", *arguments, tiny=True)
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.error
+    assert names(here) == ["a.png", "text.png"]
+
+
+def test_info_of_a_picture(unclip: Command) -> None:
+    unclip("generate", "a red apple", "--seed", "3", "--out", "a", tiny=True)
+    done = unclip("info", "a.png")
+    assert done.code == 0
+    assert "  prompt: a red apple" in done.out.splitlines()
+    assert "  seed: 3" in done.out.splitlines()
+    data = unclip("info", "a.png", "--json").json
+    assert (data["width"], data["record"]["seed"]) == (64, 3)
+    assert data["parameters"].startswith("a red apple\n")
+
+    Image.new("RGB", (5, 4)).save("plain.jpg")
+    done = unclip("info", "plain.jpg")
+    assert (done.code, "record: none" in done.out) == (0, True)
+
+
+def test_info_of_a_model(unclip: Command) -> None:
+    done = unclip("info", "../tiny")
+    assert done.code == 0
+    assert "  name: tiny" in done.out
+    data = unclip("info", "../tiny", "--json").json
+    assert data["model"]["sizes"] == [64, 256, 1024]
+    stages = [stage["stage"] for stage in data["stages"]]
+    assert stages == ["clip", "prior", "decoder", "upsampler", "upsampler"]
+    assert data["stages"][2]["config"]["image_size"] == 64
+
+
+@pytest.mark.parametrize("target", ["none.png", "nowhere", "text.txt", "."])
+def test_info_of_nothing(unclip: Command, target: str) -> None:
+    Path("text.txt").write_text("hello")
+    done = unclip("info", target)
+    assert (done.code, done.out) == (2, "")
+    assert target in done.error
+
+
+def test_info_shows_no_commands_to_the_terminal(unclip: Command) -> None:
+    unclip("generate", "\x1b[2Jgone", "--out", "a", tiny=True)
+    assert "\x1b" not in unclip("info", "a.png").out
+
+
+def pixels(path: str) -> bytes:
+    return Image.open(path).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_repro_is_bit_equal(unclip: Command, here: Path, dtype: str) -> None:
+    """Also of a picture that was made among others, with settings of its own."""
+    unclip(
+        *("generate", "a red apple", "a blue car", "-n", "3", "--seed", "3", "--out", "a"),
+        *("--steps", "3", "--guidance", "4", "--dtype", dtype),
+        *("--model", "../tiny", "--size", "256"),
+    )
+    done = unclip("repro", "a_005.png", "--model", "../tiny", "--json")
+    assert done.code == 0, done.err
+    assert (done.json["equal"], done.json["max_difference"]) == (True, 0)
+    assert [p["path"] for p in done.json["pictures"]] == ["a_005-repro.png"]
+    assert "equal to a_005.png, bit for bit" in done.err
+    assert pixels("a_005.png") == pixels("a_005-repro.png")
+    assert read_record("a_005.png") == read_record("a_005-repro.png")
+    assert len(names(here)) == 7
+
+
+def test_repro_of_a_variation(unclip: Command) -> None:
+    Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save("photo.png")
+    unclip("variations", "photo.png", "-n", "2", "--out", "v", "--fit", "stretch", tiny=True)
+    done = unclip("repro", "v_002.png", "--model", "../tiny")
+    assert "pass the picture it was made of as --image" in done.error
+    done = unclip("repro", "v_002.png", "--model", "../tiny", "--image", "v_001.png")
+    assert "another picture than the one" in done.error
+    done = unclip("repro", "v_002.png", "--model", "../tiny", "--image", "photo.png")
+    assert done.code == 0
+    assert "bit for bit" in done.err
+
+
+def test_repro_tells_a_difference(unclip: Command) -> None:
+    unclip("generate", "x", "--seed", "1", "--out", "a", tiny=True)
+    record = read_record("a.png")
+    from unclip.provenance.metadata import encode_png
+
+    other = Image.open("a.png").point(lambda value: min(255, value + 3))
+    Path("b.png").write_bytes(encode_png(other, record))
+    done = unclip("repro", "b.png", "--model", "../tiny", "--json")
+    assert done.code == 0
+    assert done.json["equal"] is False
+    assert 1 <= done.json["max_difference"] <= 3
+    assert "differs from b.png by up to" in done.err
+
+
+def test_repro_refuses_another_model(unclip: Command, tiny_runs: Path, here: Path) -> None:
+    unclip("generate", "x", "--seed", "1", "--out", "a", tiny=True)
+    parts = [f"{name}={tiny_runs / name}" for name in ("clip", "prior", "decoder")]
+    assert unclip("assemble", *parts, "--out", "other").code == 0
+    done = unclip("repro", "a.png", "--model", "other")
+    assert done.code == 2
+    assert "was made with the model tiny (" in done.error
+    assert "this is other (" in done.error
+    done = unclip("repro", "a.png")
+    assert "pass its folder as --model" in done.error
+    Image.new("RGB", (4, 4)).save("plain.png")
+    assert "holds no unclip record" in unclip("repro", "plain.png").error
+    assert not Path("a-repro.png").exists()
+
+
+def test_doctor(unclip: Command) -> None:
+    done = unclip("doctor")
+    assert done.code == 0
+    for word in (
+        "torch: ",
+        "memory: ",
+        "devices: name cpu",
+        "attention: backend sdpa, state usable",
+    ):
+        assert word in done.out
+    data = unclip("doctor", "--json").json
+    cpu = data["devices"][-1]
+    assert cpu["name"] == "cpu"
+    assert {"float32", "bfloat16"} <= set(cpu["precisions"])
+    assert data["would_run"]["model"] == "pocket"
+    assert data["memory"].keys() == {"total_gb", "available_gb"}
+
+
+def test_assemble(unclip: Command, tiny_runs: Path, here: Path) -> None:
+    parts = [f"{name}={tiny_runs / name}" for name in ("clip", "prior", "decoder")]
+    parts += [f"upsamplers={tiny_runs / 'upsampler_256'},{tiny_runs / 'upsampler_1024'}"]
+    done = unclip("assemble", *parts, "--out", "mine", "--name", "My model", "--dtype", "float16")
+    assert (done.code, done.out) == (0, "mine\n")
+    assert "assembled the model My model (" in done.err
+    assert unclip("generate", "x", "--model", "mine", "--size", "64").code == 0
+    again = unclip("assemble", *parts, "--out", "mine")
+    assert (again.code, "pass --force" in again.error) == (2, True)
+    again = unclip("assemble", *parts, "--out", "mine", "--force", "--json")
+    assert again.json["model"]["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("prior={root}/decoder", "holds a decoder, expected a prior"),
+        ("prior=nowhere", "nowhere is no stage folder"),
+        ("upsamplers={root}/upsampler_1024", "but the decoder gives 64 px"),
+        ("something", "no part of a model"),
+    ],
+)
+def test_assemble_refuses(
+    unclip: Command, tiny_runs: Path, here: Path, part: str, reason: str
+) -> None:
+    part = part.format(root=tiny_runs)
+    kinds = ("clip", "prior", "decoder")
+    parts = [f"{k}={tiny_runs / k}" for k in kinds if not part.startswith(k)]
+    done = unclip("assemble", *parts, part, "--out", "mine")
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.error
+    assert names(here) == []
+
+
+def test_the_bundled_model_is_the_default(
+    unclip: Command, tiny_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "bundled_folder", lambda: tiny_runs / "model")
+    done = unclip("generate", "x", "--size", "64", "--out", "a")
+    assert done.code == 0
+    assert done.err.startswith("using the bundled pocket model (")
+    assert done.err.count("pocket") == 1
+    # Then it needs no word on the model to make the picture again.
+    assert "bit for bit" in unclip("repro", "a.png").err
+    monkeypatch.setattr(folders, "bundled_folder", lambda: tiny_runs)
+    assert "no bundled pocket model" in unclip("generate", "x").error
+
+
+def test_numbers_that_are_not_finite(
+    unclip: Command, tiny_runs: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged model with a whole manifest: exit code 4, and no picture."""
+    import torch
+
+    from unclip.pipeline.pipeline import UnCLIPPipeline
+
+    pipe = UnCLIPPipeline.from_pretrained(tiny_runs / "model")
+    with torch.no_grad():
+        pipe.decoder.unet.conv_out.weight.view(-1)[0] = float("inf")
+    pipe.save_pretrained("broken")
+    before = names(here)
+    done = unclip("generate", "x", "--model", "broken", "--size", "64")
+    assert done.code == 4
+    assert "the stage decoder gave values that are not finite in float32" in done.error
+    assert names(here) == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(unclip: Command, verb: str) -> None:
+    done = unclip(verb, "--help")
+    assert done.code == 0
+    assert "Usage: unclip" in done.out
+
+
+def test_calls_that_name_no_verb(unclip: Command) -> None:
+    assert unclip("--version").out == f"unclip {__version__}\n"
+    assert "Exit codes: 0 done" in unclip("--help").out
+    assert "generate" in unclip().out
+    assert unclip("paint").code == 2
+    assert "No such command" in unclip("paint").error
+    assert unclip("--bogus", "--json").json["verb"] == "unclip"
+
+
+def test_readme_names_every_exit_code(unclip: Command) -> None:
+    text = " ".join(unclip("--help").out.split())
+    for code in ("1 unexpected", "2 refused input", "3 training diverged", "130 interrupted"):
+        assert code in text
+    assert "4 numbers" in text
+
+
+def test_main_takes_arguments_from_the_process(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["unclip", "--version"])
+    assert main() == 0
+    assert __version__ in capfd.readouterr().out

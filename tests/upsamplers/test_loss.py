@@ -1,0 +1,51 @@
+"""The training loss of an upsampler: what it draws, and that bfloat16 changes only rounding."""
+
+from typing import Literal
+
+import pytest
+import torch
+
+from unclip.diffusion.schedules import DiffusionConfig, build_schedule
+from unclip.nn.unet import UNetConfig
+from unclip.training.draws import Draws
+from upsamplers.config import UpsamplerConfig
+from upsamplers.loss import upsampler_loss
+from upsamplers.model import Upsampler
+
+
+def tiny() -> Upsampler:
+    torch.manual_seed(0)
+    unet = UNetConfig(
+        in_channels=6, channels=(8, 16), depth=1, attention=(False, False), groups=8, unshuffle=4
+    )
+    config = UpsamplerConfig(
+        low_size=16,
+        image_size=64,
+        tells_augmentation=True,
+        unet=unet,
+        diffusion=DiffusionConfig(prediction="x_start"),
+    )
+    upsampler = Upsampler(config)
+    torch.nn.init.normal_(upsampler.unet.conv_out.weight, std=0.05)
+    return upsampler
+
+
+@pytest.mark.parametrize("degradation", ["blur", "bsr"])
+def test_bfloat16_changes_only_rounding(degradation: Literal["blur", "bsr"]) -> None:
+    upsampler = tiny()
+    crops = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    losses = []
+    for bfloat16 in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            values = upsampler_loss(
+                upsampler,
+                upsampler.config,
+                build_schedule(upsampler.config.diffusion),
+                crops,
+                Draws(0, "upsampler_64", range(3)),
+                degradation=degradation,
+                max_augmentation=0.4,
+            )
+        losses.append(float(values["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[0] > 0
