@@ -82,12 +82,20 @@ def test_nothing_is_overwritten(here: Path) -> None:
     assert (here / "a.png").read_text() == "mine"
 
 
-@pytest.mark.parametrize("out", ["file/", "file/a.png", "x" * 300, "/proc/a.png", "nul\0/"])
+@pytest.mark.parametrize("out", ["file/", "file/a.png", "x" * 300, "/proc/a.png"])
 def test_what_cannot_be_written(here: Path, out: str) -> None:
     (here / "file").touch()
     with pytest.raises(InputError, match=r"cannot write|exists") as caught:
         plan(out, ["x"], [1], grid=False, force=False).check([0])
     assert "\n" not in str(caught.value)
+
+
+def test_no_folder_before_there_is_a_picture(here: Path) -> None:
+    made = plan("new/deep/", ["x"], [1], grid=False, force=False)
+    made.check([0])
+    assert os.listdir() == []
+    write(made.pictures[0], b"one", force=False)
+    assert os.listdir("new/deep") == ["x-1.png"]
 
 
 def test_a_folder_in_a_files_place(here: Path) -> None:

@@ -75,7 +75,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(sampler: SamplerName, learn
         alone = sample_images(
             decoder, EMBED[part], text[part], null, noise=SeededNoise([1 + row], "d"), **settings
         )
-        assert (alone[0] - together[row]).abs().max() < 1e-4
+        # A quarter of a grey level; what is promised is one.
+        assert (alone[0] - together[row]).abs().max() < 2e-3
 
 
 def test_prepared_steps_equal_the_whole_forward_pass() -> None:

@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from unclip.diffusion.denoiser import Denoiser
+from unclip.diffusion.gaussian import posterior_mean_variance
+from unclip.diffusion.guidance import guide
+from unclip.diffusion.inversion import invert_ddim
 from unclip.diffusion.noise import GeneratorNoise, Noise, SeededNoise
-from unclip.diffusion.samplers import Step
+from unclip.diffusion.samplers import Step, sample_ddpm
 from unclip.diffusion.sampling import SamplerName, run_sampler
 from unclip.diffusion.schedules import (
     DiffusionConfig,
     Schedule,
+    Variance,
     build_schedule,
     cosine_schedule,
     linear_schedule,
@@ -22,7 +26,13 @@ SAMPLERS: tuple[SamplerName, ...] = ("ddpm", "ddim", "dpmpp_2m")
 
 @pytest.mark.parametrize(
     "schedule",
-    [cosine_schedule(), cosine_schedule(shift=-3.0), linear_schedule(), cosine_schedule(50)],
+    [
+        cosine_schedule(),
+        cosine_schedule(shift=-3.0),
+        cosine_schedule(shift=2.0),
+        linear_schedule(),
+        cosine_schedule(50),
+    ],
 )
 def test_schedules_are_proper(schedule: Schedule) -> None:
     bars = schedule.alphas_cumprod
@@ -31,7 +41,20 @@ def test_schedules_are_proper(schedule: Schedule) -> None:
     assert ((schedule.betas > 0) & (schedule.betas <= 0.999)).all()
 
 
+def test_a_configuration_names_its_schedule() -> None:
+    pairs = (
+        (DiffusionConfig(), cosine_schedule()),
+        (DiffusionConfig(shift=-2.0, num_timesteps=50), cosine_schedule(50, shift=-2.0)),
+        (DiffusionConfig(schedule="linear", num_timesteps=200), linear_schedule(200)),
+    )
+    for config, expected in pairs:
+        assert torch.equal(build_schedule(config).betas, expected.betas)
+    assert build_schedule(DiffusionConfig(), torch.float32).betas.dtype == torch.float32
+
+
 def test_faulty_settings() -> None:
+    with pytest.raises(ConfigError, match="num_timesteps is 1, expected 2 or more"):
+        DiffusionConfig(num_timesteps=1)
     with pytest.raises(ConfigError, match="0 sampling steps asked for, expected 1 to 1000"):
         respace(1000, 0)
     with pytest.raises(ConfigError, match="expected 1 to 10"):
@@ -101,6 +124,42 @@ def test_the_sample_keeps_float32_though_the_network_answers_bfloat16(name: Samp
     out = run_sampler(name, wrapped, torch.ones(1, 4), respace(1000, 4), SeededNoise([0], "t"))
     assert out.dtype == torch.float32
     assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("learned", [False, True])
+def test_no_value_is_ever_read_back_from_the_device(name: SamplerName, learned: bool) -> None:
+    """Meta tensors have no values: `.item()`, `float()`, `if tensor` or a copy back would raise."""
+    variance: Variance = "learned_range" if learned else "fixed_small"
+    config = DiffusionConfig(prediction="eps", variance=variance, clip_x_start=1.0)
+
+    def network(x: torch.Tensor, t: int) -> torch.Tensor:
+        return torch.cat([x, x], dim=1) if learned else x
+
+    guided = guide(network, network, 3.0, channels=2)
+    wrapped = Denoiser(guided, build_schedule(config), config)
+    x = torch.empty(3, 2, 4, device="meta")
+    times = respace(1000, 5)
+    out = run_sampler(name, wrapped, x, times, SeededNoise([0, 1, 2], "t"), eta=0.5)
+    assert out.device.type == "meta"
+    assert invert_ddim(wrapped, x, times).shape == x.shape
+
+
+@pytest.mark.parametrize("t", [1, 20, 500, 999])
+def test_a_learned_variance_lies_between_the_posterior_s_and_beta(t: int) -> None:
+    schedule = cosine_schedule()
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    small, beta = posterior_mean_variance(schedule, x, x, t, t - 1)[1:]
+    noise = GeneratorNoise(1, torch.Generator().manual_seed(0))
+    draw = noise((1,)).double()
+    for fraction, expected in ((-1.0, small), (0.0, (small * beta).sqrt()), (1.0, beta)):
+        config = DiffusionConfig(prediction="x_start", variance="learned_range")
+        answer = torch.tensor([[0.0, fraction]], dtype=torch.float64)
+        steps: list[Step] = []
+        replay = GeneratorNoise(1, torch.Generator().manual_seed(0))
+        wrapped = Denoiser(lambda x, t, answer=answer: answer, schedule, config)
+        sample_ddpm(wrapped, x, (t, t - 1), replay, callback=steps.append)
+        assert float((steps[0].x_t / draw) ** 2) == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_ancestral_sampling_has_the_mean_and_variance_of_the_recursion() -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from unclip.cli import options
-from unclip.cli.outputs import plan
-from unclip.cli.processes import from_first, joined, this_process, together
+from unclip.cli.processes import this_process
 from unclip.cli.report import Report, run
+from unclip.cli.request import Request, fulfil
 from unclip.errors import InputError
-from unclip.pipeline.requests import check_count, check_seeds, draw_seed, printable
+from unclip.pipeline.requests import check_count, printable
 
 Prompts = Annotated[
     list[str] | None, typer.Argument(metavar="PROMPT...", help="What to paint, in quotes.")
@@ -43,40 +43,25 @@ def generate(
     """Make pictures from prompts."""
 
     def work(report: Report) -> None:
-        processes = this_process()
-        texts = read_prompts(prompt or [], prompts, alone=processes.world == 1)
+        texts = read_prompts(prompt or [], prompts, alone=this_process().world == 1)
         check_count(count * len(texts))
         rows = [text for text in texts for _ in range(count)]
-        if grid and processes.world > 1:
-            raise InputError("--grid needs all pictures in one process: leave out --grid")
-        with joined(processes):
-            first = from_first(processes, draw_seed() if seed is None else seed)
-            seeds = [first + i for i in range(len(rows))]
-            check_seeds(seeds)
-            files = plan(out, rows, seeds, grid=grid, force=force)
+        request = Request(
+            labels=rows,
+            prompts=rows,
+            seed=seed,
+            out=out,
+            grid=grid,
+            force=force,
+            model=model,
+            device=device,
+            dtype=dtype,
+            settings={"size": size, "num_inference_steps": steps, "guidance_scale": guidance}
+            | {"prior_guidance_scale": prior_guidance},
+        )
+        fulfil(report, request)
 
-            def share() -> None:
-                files.check(processes.share_of(len(rows)))
-
-                # From here on it takes PyTorch.
-                from unclip.cli.pictures import Order, load, make
-                from unclip.pipeline.settings import Settings
-
-                pipe = load(report, model, device, dtype, local_rank=processes.local_rank)
-                settings = Settings(
-                    size=size,
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    prior_guidance_scale=prior_guidance,
-                )
-                order = Order(
-                    plan=files, seeds=seeds, prompts=rows, settings=settings, processes=processes
-                )
-                make(report, pipe, order)
-
-            together(processes, report, share)
-
-    return run("generate", work, as_json=as_json, verbose=verbose)
+    return run("generate", work, as_json=as_json, verbose=verbose, launched=True)
 
 
 def read_prompts(given: list[str], file: str | None, *, alone: bool) -> list[str]:

@@ -3,7 +3,6 @@
 No verb imports PyTorch before it must: `unclip --help` answers at once.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, cast
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(verb, InputError(f"{message} (see {where})"), as_json=_json(arguments))
     except (typer.Abort, KeyboardInterrupt):
         return refuse("unclip", CancelledError("interrupted"), as_json=_json(arguments))
-    return code if isinstance(code, int) else os.EX_OK
+    return code if isinstance(code, int) else 0
 
 
 def _json(arguments: Sequence[str]) -> bool:

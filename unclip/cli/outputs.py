@@ -23,7 +23,7 @@ class Plan:
     force: bool
 
     def check(self, mine: Sequence[int]) -> None:
-        """Makes the folder; checks that the files that this process writes can be written.
+        """Checks that the files that this process writes can be written.
 
         Raises:
             InputError: a file is there already and `force` is off, or the folder cannot be written.
@@ -37,12 +37,14 @@ class Plan:
                 raise InputError(f"{path} exists: pass --force to overwrite it, or another --out")
         if not wanted:
             return
-        # They lie in one folder, and the longest name is the first to be too long.
+        # They lie in one folder, and the longest name is the first to be too long. The folder is
+        # made with the first picture; until then what is above it must do.
         path = max(wanted, key=lambda path: len(path.name))
+        above = next((folder for folder in path.parents if os.path.lexists(folder)), Path())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _beside(path).touch()
-            _beside(path).unlink()
+            probe = _beside(above / path.name)
+            probe.touch()
+            probe.unlink()
         except (OSError, ValueError) as error:
             raise _unwritable(path, error) from error
 
@@ -94,6 +96,7 @@ def write(path: Path, content: bytes, *, force: bool) -> None:
     """
     beside = _beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         if force:
             os.replace(beside, path)

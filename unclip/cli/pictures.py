@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from PIL import Image
 
 import unclip
 from unclip import UnCLIPPipeline
@@ -72,18 +71,21 @@ def make(report: Report, pipe: UnCLIPPipeline, order: Order) -> None:
         CancelledError: a signal stopped it; what was finished is kept.
     """
     report.note(f"seed {order.seeds[0]}")
-    for prompt in dict.fromkeys(order.prompts or ()):
-        if pipe.is_cut(prompt):
-            report.note(
-                f"the model reads the first {pipe.max_tokens} tokens of a prompt, the rest is left "
-                f"out: {prompt[:60]}"
-            )
+    cut = [prompt for prompt in dict.fromkeys(order.prompts or ()) if pipe.is_cut(prompt)]
+    if cut:
+        more = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
+        report.note(
+            f"the model reads the first {pipe.max_tokens} tokens of a prompt, the rest is left out "
+            f"of: {cut[0][:60]}{more}"
+        )
     done: list[dict[str, Any]] = []
     report.result |= {"seed": order.seeds[0], "pictures": done}
+    if order.photo is not None:
+        report.result |= {"strength": order.strength}
     _Maker(report, pipe, order, done).run()
     if order.plan.grid is not None:
-        images = [Image.open(path) for path in order.plan.pictures]
-        write(order.plan.grid, encode_png(sheet(images), None), force=order.plan.force)
+        page = encode_png(sheet(order.plan.pictures), None)
+        write(order.plan.grid, page, force=order.plan.force)
         report.result |= {"grid": str(order.plan.grid)}
         report.line(str(order.plan.grid))
 

@@ -33,12 +33,24 @@ def remake(
     Raises:
         InputError: the record is damaged, or `photo` is not the one it names.
     """
-    machine, sampling = record.machine, record.sampling
-    count = machine.batch_size
-    if not (1 <= count <= MAX_BATCH and 0 <= machine.batch_index < count):
+    machine = record.machine
+    if not 0 <= machine.batch_index < machine.batch_size <= MAX_BATCH:
         raise InputError(f"{file} holds a record that is damaged: its batch makes no sense")
     if machine.threads is not None and 1 <= machine.threads <= 4 * (os.cpu_count() or 1):
         torch.set_num_threads(machine.threads)
+    make(report, pipe, _order(record, plan, photo))
+    difference = _difference(file, str(plan.pictures[0]))
+    report.result |= {"equal": difference == 0, "max_difference": difference}
+    report.note(
+        f"equal to {file}, bit for bit"
+        if difference == 0
+        else f"differs from {file} by up to {difference} of 255: another machine or version made it"
+    )
+
+
+def _order(record: PictureRecord, plan: Plan, photo: str | None) -> Order:
+    """The record's batch, all of it filled with the one picture."""
+    sampling, count = record.sampling, record.machine.batch_size
     settings = Settings(
         size=sampling.size,
         num_inference_steps=sampling.decoder_steps,
@@ -47,7 +59,7 @@ def remake(
         prior_guidance_scale=sampling.prior_guidance,
         super_res_num_inference_steps=sampling.super_res_steps,
     )
-    order = Order(
+    return Order(
         plan=plan,
         seeds=[record.seed] * count,
         prompts=None if record.prompt is None else [record.prompt] * count,
@@ -56,15 +68,7 @@ def remake(
         fit=record.photo.fit if record.photo else "crop",
         settings=settings,
         batch_size=count,
-        keep=machine.batch_index,
-    )
-    make(report, pipe, order)
-    difference = _difference(file, str(plan.pictures[0]))
-    report.result |= {"equal": difference == 0, "max_difference": difference}
-    report.note(
-        f"equal to {file}, bit for bit"
-        if difference == 0
-        else f"differs from {file} by up to {difference} of 255: another machine or version made it"
+        keep=record.machine.batch_index,
     )
 
 

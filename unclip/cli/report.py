@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from unclip.errors import BackendError, CancelledError, UnCLIPError
+from unclip.errors import BackendError, CancelledError, ConfigError, UnCLIPError
 
 UNEXPECTED = 1
 
@@ -94,15 +94,19 @@ def run(
     *,
     as_json: bool = False,
     verbose: bool = False,
+    launched: bool = False,
 ) -> int:
     """Runs a verb's work and returns the exit code; every error becomes one line on stderr.
 
     Args:
         verbose: print the traceback of an error, too.
+        launched: several processes may share the work; else it is refused to them.
     """
     report = Report(verb, as_json=as_json)
     start = time.monotonic()
     try:
+        if not launched and os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ConfigError(f"unclip {verb} runs in one process: start it without a launcher")
         work(report)
         error = None
     except KeyboardInterrupt:

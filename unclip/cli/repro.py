@@ -38,11 +38,9 @@ def repro(
 
         record = read_record(file)
         name = model or record.model.source
+        made_with = f"{file} was made with the model {record.model.name} ({record.model.hash})"
         if name is None:
-            raise InputError(
-                f"{file} was made with the model {record.model.name} ({record.model.hash}), which "
-                "is no public one: pass its folder as --model"
-            )
+            raise InputError(f"{made_with}, which is no public one: pass its folder as --model")
         if record.photo is not None and image is None:
             raise InputError(f"{file} is a variation: pass the picture it was made of as --image")
         target = out or str(Path(file).with_name(f"{Path(file).stem}-repro.png"))
@@ -57,10 +55,8 @@ def repro(
 
         pipe = load(report, name, device or record.machine.device, record.machine.dtype)
         if pipe.record.hash != record.model.hash:
-            raise CheckpointError(
-                f"{file} was made with the model {record.model.name} ({record.model.hash}), this "
-                f"is {pipe.record.name} ({pipe.record.hash}): pass that one as --model"
-            )
+            other = f"{pipe.record.name} ({pipe.record.hash})"
+            raise CheckpointError(f"{made_with}, this is {other}: pass that one as --model")
         remake(report, pipe, record, file, files, image)
 
     return run("repro", work, as_json=as_json, verbose=verbose)

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from unclip.cli import options
-from unclip.cli.outputs import plan
 from unclip.cli.report import Report, run
-from unclip.pipeline.requests import check_count, check_seeds, draw_seed
+from unclip.cli.request import Request, fulfil
+from unclip.pipeline.requests import check_count
 
 PhotoPath = Annotated[str, typer.Argument(metavar="PHOTO", help="A PNG, JPEG or WebP picture.")]
 Strength = Annotated[
@@ -39,28 +39,20 @@ def variations(
 
     def work(report: Report) -> None:
         check_count(count)
-        first = draw_seed() if seed is None else seed
-        seeds = [first + i for i in range(count)]
-        check_seeds(seeds)
-
-        # From here on it takes PyTorch.
-        from unclip.cli.pictures import Order, load, make
-        from unclip.pipeline.photos import fit_square, read_photo
-        from unclip.pipeline.settings import Settings
-        from unclip.pipeline.variations import parse_strength
-
-        amount = parse_strength(strength)
-        source = read_photo(photo)
-        fit_square(source.image, fit)
-        label = f"{Path(photo).stem} variation"
-        files = plan(out, [label] * count, seeds, grid=grid, force=force)
-        files.check(range(count))
-        pipe = load(report, model, device, dtype)
-        report.result |= {"strength": amount}
-        settings = Settings(size=size, num_inference_steps=steps, guidance_scale=guidance)
-        order = Order(
-            plan=files, seeds=seeds, photo=source, strength=amount, fit=fit, settings=settings
+        request = Request(
+            labels=[f"{Path(photo).stem} variation"] * count,
+            photo=photo,
+            strength=strength,
+            fit=fit,
+            seed=seed,
+            out=out,
+            grid=grid,
+            force=force,
+            model=model,
+            device=device,
+            dtype=dtype,
+            settings={"size": size, "num_inference_steps": steps, "guidance_scale": guidance},
         )
-        make(report, pipe, order)
+        fulfil(report, request)
 
-    return run("variations", work, as_json=as_json, verbose=verbose)
+    return run("variations", work, as_json=as_json, verbose=verbose, launched=True)

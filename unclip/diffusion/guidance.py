@@ -18,7 +18,7 @@ def guide(
     """Wraps a network: u + scale (c - u), combined in the network's own output space.
 
     Converting to x_start first would divide by sqrt(ab), which is tiny near t = T, and amplify
-    rounding.
+    rounding. So would combining two bfloat16 answers: they are brought to x's precision first.
 
     Args:
         cond: the network with the condition; called alone where guidance is off.
@@ -33,7 +33,7 @@ def guide(
     def guided(x: Tensor, t: int) -> Tensor:
         if interval is not None and not interval[0] <= t / num_timesteps <= interval[1]:
             return cond(x, t)
-        conditional, unconditional = both(torch.cat([x, x]), t).chunk(2)
+        conditional, unconditional = both(torch.cat([x, x]), t).to(x.dtype).chunk(2)
         c, u = conditional[:, :channels], unconditional[:, :channels]
         combined = u + scale * (c - u)
         if channels is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unclip.diffusion.denoiser import Denoiser
 from unclip.diffusion.gaussian import eps_from_x_start
-from unclip.diffusion.samplers import Callback, Step
+from unclip.diffusion.samplers import Callback, Step, report
 
 
 def invert_ddim(
@@ -38,6 +38,5 @@ def invert_ddim(
             predicted = x
         alpha_bar = schedule.alpha_bar(next_t)
         x = alpha_bar.sqrt().to(x.dtype) * predicted + (1 - alpha_bar).sqrt().to(x.dtype) * eps
-        replacement = callback(Step(index, len(times), next_t, x, predicted)) if callback else None
-        x = x if replacement is None else replacement
+        x = report(callback, Step(index, len(times), next_t, x, predicted))
     return x

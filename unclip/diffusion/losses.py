@@ -33,7 +33,7 @@ def diffusion_loss(
     if config.variance == "learned_range":
         output, fraction = output.split(x_start.shape[1], dim=1)
     target = to_target(schedule, config.prediction, x_start, eps, t)
-    loss = _mean(output - target, squared=True)
+    loss = _mean((output - target) ** 2)
     if config.min_snr_gamma is not None:
         weight = min_snr_weight(snr(schedule, t), config.prediction, config.min_snr_gamma)
         loss = loss * weight.to(loss)
@@ -102,6 +102,5 @@ def normal_cdf(x: Tensor) -> Tensor:
     return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
 
 
-def _mean(x: Tensor, squared: bool = False) -> Tensor:
-    x = x**2 if squared else x
+def _mean(x: Tensor) -> Tensor:
     return x.flatten(1).mean(1)

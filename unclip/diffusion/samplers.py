@@ -53,8 +53,8 @@ def sample_ddpm(
         x = mean
         if prev_t >= 0:
             std = _ancestral_std(variance, beta, denoised, mean)
-            x = mean + std * noise(x.shape[1:]).to(x)
-        x = _report(callback, Step(index, len(times), t, x, denoised.x_start))
+            x = mean + std * _draw(noise, x)
+        x = report(callback, Step(index, len(times), t, x, denoised.x_start))
     return x
 
 
@@ -87,8 +87,8 @@ def sample_ddim(
         direction = (1 - alpha_bar_prev - sigma**2).clamp(min=0).sqrt()
         x = alpha_bar_prev.sqrt().to(x.dtype) * x_start + direction.to(x.dtype) * eps
         if eta and prev_t >= 0:
-            x = x + sigma.to(x.dtype) * noise(x.shape[1:]).to(x)
-        x = _report(callback, Step(index, len(times), t, x, x_start))
+            x = x + sigma.to(x.dtype) * _draw(noise, x)
+        x = report(callback, Step(index, len(times), t, x, x_start))
     return x
 
 
@@ -121,8 +121,13 @@ def sample_dpmpp_2m(
             gain = -alpha_bar_prev.sqrt() * torch.expm1(-h)
             x = shrink.to(x.dtype) * x + gain.to(x.dtype) * estimate
             previous = (x_start, h)
-        x = _report(callback, Step(index, len(times), t, x, x_start))
+        x = report(callback, Step(index, len(times), t, x, x_start))
     return x
+
+
+def _draw(noise: Noise, x: Tensor) -> Tensor:
+    # A blocking copy would wait for all that the device has still to do.
+    return noise(x.shape[1:]).to(x.device, x.dtype, non_blocking=x.is_cuda)
 
 
 def _half_log_snr(schedule: Schedule, t: int) -> Tensor:
@@ -137,6 +142,7 @@ def _steps(times: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         yield index, t, times[index + 1] if index + 1 < len(times) else -1
 
 
-def _report(callback: Callback | None, step: Step) -> Tensor:
+def report(callback: Callback | None, step: Step) -> Tensor:
+    """Tells the callback of a step; returns the sample to go on with."""
     replacement = callback(step) if callback is not None else None
     return step.x_t if replacement is None else replacement

@@ -76,21 +76,26 @@ class Schedule:
 def cosine_schedule(
     num_timesteps: int = 1000, *, shift: float = 0.0, dtype: torch.dtype = torch.float64
 ) -> Schedule:
-    """Cosine schedule; `shift` moves its log signal-to-noise ratio.
+    """Cosine schedule; `shift` is added to its log signal-to-noise ratio at every time.
 
     With float32 the tables are rounded as diffusers' UnCLIPScheduler rounds them: betas first.
     """
 
     def alpha_bar(u: float) -> float:
-        cosine = math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-        if not shift or not 0 < cosine < 1:
-            return cosine
-        log_snr = math.log(cosine / (1 - cosine)) + shift
-        return 1 / (1 + math.exp(-log_snr))
+        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
 
     steps = [(i / num_timesteps, (i + 1) / num_timesteps) for i in range(num_timesteps)]
-    betas = [min(1 - alpha_bar(end) / alpha_bar(start), MAX_BETA) for start, end in steps]
-    return _from_betas(torch.tensor(betas, dtype=dtype))
+    exact = [min(1 - alpha_bar(end) / alpha_bar(start), MAX_BETA) for start, end in steps]
+    betas = torch.tensor(exact, dtype=torch.float64)
+    if shift:
+        betas = _shift(betas, shift)
+    return _from_betas(betas.to(dtype))
+
+
+def _shift(betas: Tensor, shift: float) -> Tensor:
+    shifted = torch.sigmoid(torch.logit(torch.cumprod(1 - betas, 0)) + shift)
+    before = torch.cat([torch.ones_like(shifted[:1]), shifted[:-1]])
+    return (1 - shifted / before).clamp(max=MAX_BETA)
 
 
 def linear_schedule(

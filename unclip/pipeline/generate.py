@@ -15,7 +15,7 @@ from unclip.pipeline.finite import check_finite
 from unclip.pipeline.output import Picture
 from unclip.pipeline.registry import Components
 from unclip.pipeline.seeds import Randomness
-from unclip.pipeline.stages import run_decoder, run_upsampler, stage_name
+from unclip.pipeline.stages import encode_text, run_decoder, run_prior, run_upsampler, stage_name
 from unclip.provenance.record import Sampling
 
 Embed = Callable[[slice, Randomness], tuple[Tensor, TextFeatures | None]]
@@ -83,6 +83,26 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
                 batch_size=part.count,
                 batch_index=i,
             )
+
+
+def prior_embeds(
+    model: Components, prompts: Sequence[str], sampling: Sampling, observe: Observe
+) -> Embed:
+    """Returns what makes image embeddings of prompts: CLIP's text tower and the prior."""
+
+    def embed(rows: slice, part: Randomness) -> tuple[Tensor, TextFeatures]:
+        text = encode_text(model, prompts[rows])
+        image_embed = run_prior(
+            model,
+            text,
+            noise=part.noise("prior"),
+            num_steps=sampling.prior_steps,
+            guidance_scale=sampling.prior_guidance,
+            callback=observe("prior"),
+        )
+        return image_embed, text
+
+    return embed
 
 
 def _pixels(

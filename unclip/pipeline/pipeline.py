@@ -23,7 +23,7 @@ from unclip.errors import CancelledError, InputError
 from unclip.pipeline import stages
 from unclip.pipeline.devices import choose_device, choose_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
-from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint
+from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
 from unclip.pipeline.hub import upload
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
@@ -227,19 +227,7 @@ class UnCLIPPipeline:
         prompts = prompt_rows(prompt, num_images_per_prompt)
         sampling = self.settings(**settings)
         observe = observer(self, callback_on_step_end)
-
-        def embed(rows: slice, part: Randomness) -> tuple[Tensor, TextFeatures]:
-            text = stages.encode_text(self.model, prompts[rows])
-            image_embed = stages.run_prior(
-                self.model,
-                text,
-                noise=part.noise("prior"),
-                num_steps=sampling.prior_steps,
-                guidance_scale=sampling.prior_guidance,
-                callback=observe("prior"),
-            )
-            return image_embed, text
-
+        embed = prior_embeds(self.model, prompts, sampling, observe)
         randomness = choose_randomness(len(prompts), seed, generator)
         limit = batch_limit(self.device, sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, prompts, limit)
