@@ -1,11 +1,17 @@
 """Fixtures that several packages' tests share."""
 
 import json
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would every process
+# that they start; the tests of interrupted commands need the ordinary behaviour.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("clip", "prior", "decoder", "upsampler_256", "upsampler_1024")

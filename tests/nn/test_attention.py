@@ -150,6 +150,7 @@ def test_xformers_is_asked_for_the_same(kind: str, fake_xformers) -> None:
     torch.testing.assert_close(asked, attend(q, k, v, mask, causal), rtol=0, atol=1e-6)
 
 
+@torch.enable_grad()
 def test_training_in_bfloat16_on_a_cpu_keeps_dtype_and_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     exact = [torch.randn(2, 3, 5, 8, generator=generator, requires_grad=True) for _ in range(3)]

@@ -46,6 +46,6 @@ def test_bfloat16_changes_only_rounding(degradation: Literal["blur", "bsr"]) -> 
                 degradation=degradation,
                 max_augmentation=0.4,
             )
-        losses.append(float(values["loss"]))
+        losses.append(float(values["loss"].detach()))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert losses[0] > 0
