@@ -64,6 +64,7 @@ MUTATIONS = [
     ("inversion", "ascending = [-1, *reversed(times)]", "ascending = [-1, *reversed(times[:-1])]"),
     ("inversion", "max(t, ascending[1])", "max(t, ascending[2])"),
     ("inversion", "predicted = x\n", "predicted = 2 * x\n"),
+    ("inversion", "if t < 0:", "if t <= 0:"),
     ("inversion", "denoiser(x, at)", "denoiser(x, next_t)"),
     ("losses", "bound * (schedule.num_timesteps / 1000)", "bound / (schedule.num_timesteps / 1000)"),
     ("losses", "true_log = floor.", "true_log = true."),
