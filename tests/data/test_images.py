@@ -51,15 +51,38 @@ def test_metadata_csv(tmp_path: Path) -> None:
         ({"metadata.jsonl": '{"file_name": "../1.png", "text": "x"}'}, "outside the folder"),
         ({"metadata.jsonl": "", "metadata.csv": ""}, "keep one"),
         ({"1.txt": "x", "1.json": "{}"}, "keep one"),
+        (
+            {"metadata.jsonl": '{"file_name": "1.png", "text": "x"}', "1.txt": "y"},
+            "both caption 1.png",
+        ),
+        ({"1.json": '{"words": "x"}'}, "has no caption"),
+        ({"1.txt": b"caf\xe9"}, "not UTF-8"),
+        ({"metadata.csv": b"file_name,text\n1.png,caf\xe9"}, "not UTF-8"),
+        ({"metadata.jsonl": b'{"file_name": "1.png", "text": "caf\xe9"}'}, "not UTF-8"),
     ],
 )
-def test_faulty_folders(tmp_path: Path, files: dict[str, str], says: str) -> None:
+def test_faulty_folders(tmp_path: Path, files: dict[str, str | bytes], says: str) -> None:
     paint(tmp_path / "1.png")
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(DataError, match=says) as caught:
         read_folder(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("1.txt", "\ufeffa café"),
+        ("1.json", '\ufeff["a café"]'),
+        ("metadata.csv", "\ufefffile_name,text\r\n1.png,a café\r\n"),
+        ("metadata.jsonl", '\ufeff{"file_name": "1.png", "text": "a café"}\r\n'),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_a_caption(tmp_path: Path, name: str, content: str) -> None:
+    paint(tmp_path / "1.png")
+    (tmp_path / name).write_bytes(content.encode())
+    assert read_folder(tmp_path)[0].captions == ("a café",)
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -72,11 +95,16 @@ def test_modes_become_rgb(tmp_path: Path) -> None:
     half[..., 0], half[:2, :, 3] = 255, 255
     Image.fromarray(half, "RGBA").save(tmp_path / "alpha.png")
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    holes = np.full((4, 4), 40_000, np.uint16)
+    holes[0] = 7
+    Image.fromarray(holes).save(tmp_path / "deep_holes.png", transparency=7)
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "print.jpg", quality=95)
     Image.new("L", (4, 4), 99).convert("P").save(tmp_path / "palette.png")
     assert open_picture(tmp_path / "alpha.png").getpixel((0, 3)) == (255, 255, 255)
     assert open_picture(tmp_path / "alpha.png").getpixel((0, 0)) == (255, 0, 0)
     assert open_picture(tmp_path / "deep.png").getpixel((0, 0)) == (156, 156, 156)
+    assert open_picture(tmp_path / "deep_holes.png").getpixel((0, 0)) == (255, 255, 255)
+    assert open_picture(tmp_path / "deep_holes.png").getpixel((0, 1)) == (156, 156, 156)
     red = open_picture(tmp_path / "print.jpg").getpixel((0, 0))
     assert isinstance(red, tuple)
     assert red[0] > 200 > 60 > red[1]

@@ -138,9 +138,40 @@ def test_the_world_is_written_and_resumed(tmp_path: Path) -> None:
     assert len(list((tmp_path / "w" / "images").iterdir())) == 3
 
 
-def test_a_tile_larger_than_the_scene_is_refused(
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--tile", "65"], "does not fit"),
+        (["--tile", "0"], "does not fit"),
+        (["--num", "0"], "--num 0 cannot be used: choose 1 or more"),
+        (["--jobs", "0"], "--jobs 0"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--size", "32"], "choose 64 to 1024"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert write_world(["--out", str(tmp_path), "--num", "1", "--size", "64", *options]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", [["--seed", "1"], ["--size", "128"], ["--tile", "32"]])
+def test_a_folder_of_another_world_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: list[str]
+) -> None:
+    command = ["--out", str(tmp_path), "--num", "1", "--size", "64", "--jobs", "1"]
+    assert write_world(command) == 0
+    before = (tmp_path / "metadata.jsonl").read_bytes()
+    assert write_world([*command, *other]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "metadata.jsonl").read_bytes() == before
+
+
+def test_a_folder_of_unknown_pictures_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--out", str(tmp_path), "--num", "1", "--size", "64", "--tile", "65"]
-    assert write_world(arguments) == 2
-    assert "does not fit" in capsys.readouterr().err
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "000000.png").touch()
+    assert write_world(["--out", str(tmp_path), "--num", "1", "--size", "64"]) == 2
+    assert "unknown settings" in capsys.readouterr().err

@@ -6,6 +6,7 @@ picture may have several.
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +37,8 @@ def read_folder(root: str | Path) -> list[Record]:
     """Lists the captioned pictures of a folder, in a fixed order.
 
     Raises:
-        DataError: there is no such folder, it has two kinds of captions, none, or metadata that
-        names
-            pictures that are not there.
+        DataError: there is no such folder, it has two kinds of captions, none, or some that cannot
+            be read, or metadata that names pictures that are not there.
     """
     root = Path(root)
     if not root.is_dir():
@@ -70,28 +70,40 @@ def _from_table(root: Path, table: Path) -> list[Record]:
     if absent:
         names = ", ".join(str(record.path.relative_to(root)) for record in absent[:5])
         raise DataError(f"{table} names {len(absent)} pictures that are not there: {names}")
+    for record in records:
+        for beside in (record.path.with_suffix(".txt"), record.path.with_suffix(".json")):
+            if beside.is_file():
+                raise DataError(f"{table} and {beside} both caption {record.path.name}: keep one")
     return records
+
+
+def _read_text(path: Path) -> str:
+    """Reads UTF-8, without the mark that spreadsheets and some editors put first."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: save it as UTF-8") from error
 
 
 def _read_jsonl(table: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    with table.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{table} line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{table} line {number} is not a JSON object")
-            rows.append((number, row))
+    # Not splitlines: a caption may hold a Unicode line separator.
+    for number, line in enumerate(_read_text(table).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{table} line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{table} line {number} is not a JSON object")
+        rows.append((number, row))
     return rows
 
 
 def _read_csv(table: Path) -> list[tuple[int, dict[str, Any]]]:
-    with table.open(encoding="utf-8", newline="") as file:
-        return [(number, dict(row)) for number, row in enumerate(csv.DictReader(file), 2)]
+    file = io.StringIO(_read_text(table), newline="")
+    return [(number, dict(row)) for number, row in enumerate(csv.DictReader(file), 2)]
 
 
 def _from_neighbours(root: Path) -> list[Record]:
@@ -103,9 +115,11 @@ def _from_neighbours(root: Path) -> list[Record]:
         if text.is_file() and data.is_file():
             raise DataError(f"{path} has both a .txt and a .json caption: keep one")
         if text.is_file():
-            captions = tuple(filter(None, map(str.strip, text.read_text("utf-8").splitlines())))
+            captions = tuple(filter(None, map(str.strip, _read_text(text).splitlines())))
         elif data.is_file():
             captions = _captions(_read_json(data))
+            if not captions:
+                raise DataError(f"{data} has no caption: give it the key {' or '.join(TEXT_KEYS)}")
         else:
             continue
         if captions:
@@ -115,10 +129,10 @@ def _from_neighbours(root: Path) -> list[Record]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        row = json.loads(path.read_text("utf-8"))
+        row = json.loads(_read_text(path))
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
-    return row if isinstance(row, dict) else {}
+    return row if isinstance(row, dict) else {"captions": row}
 
 
 def _captions(row: dict[str, Any]) -> tuple[str, ...]:
@@ -141,13 +155,21 @@ def open_picture(path: Path) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels are too many")
         image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = _eight_bits(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        if image.mode.startswith("I;16"):
-            # 16-bit grey: Pillow's own conversion would clip at 255.
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Reduces 16-bit grey, its transparent value to white; Pillow's conversion clips at 255."""
+    deep = np.asarray(image)
+    grey = (deep >> 8).astype(np.uint8)
+    if "transparency" in image.info:
+        grey[deep == image.info["transparency"]] = 255
+    return Image.fromarray(grey)
 
 
 def to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:

@@ -5,7 +5,7 @@
 
 A scene is a pure function of (seed, index), so the folder does not depend on how many processes
 write it. `metadata.jsonl` comes last: a folder without it is unfinished, and the same command goes
-on with it.
+on with it. `world.json` says what the folder holds, so that no other command goes on with it.
 """
 
 import argparse
@@ -28,17 +28,33 @@ TILES_PER_SCENE = 4
 BLANK_STD = 4.0
 """A tile whose grey levels (of 255) vary less than this shows nothing and is left out."""
 SCENES_PER_TASK = 32
+SIZES_PX = (64, 1024)
+"""Smallest and largest side of a scene."""
 
 
 def write_world(
     out: Path, *, num: int, size_px: int, tile_px: int | None, seed: int, jobs: int
 ) -> int:
-    """Writes scenes 0 to num - 1, whole or as random tiles; returns the number of pictures."""
+    """Writes scenes 0 to num - 1, whole or as random tiles; returns the number of pictures.
+
+    Raises:
+        ConfigError: a number is out of range, or the folder holds something else.
+    """
+    for name, value, low, high in (
+        ("num", num, 1, None),
+        ("jobs", jobs, 1, None),
+        ("seed", seed, 0, None),
+        ("size", size_px, *SIZES_PX),
+    ):
+        if value < low or (high is not None and value > high):
+            limits = f"{low} to {high}" if high is not None else f"{low} or more"
+            raise ConfigError(f"--{name} {value} cannot be used: choose {limits}")
     if tile_px is not None and not 0 < tile_px <= size_px:
         raise ConfigError(
             f"--tile {tile_px} does not fit into --size {size_px}: choose 1 to {size_px}"
         )
-    (out / "images").mkdir(parents=True, exist_ok=True)
+    _claim(out, {"size": size_px, "tile": tile_px, "seed": seed})
+    (out / "metadata.jsonl").unlink(missing_ok=True)
     starts = range(0, num, SCENES_PER_TASK)
     task = partial(_write_scenes, out=out, num=num, size_px=size_px, tile_px=tile_px, seed=seed)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
@@ -47,6 +63,20 @@ def write_world(
     partial_file.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
     os.replace(partial_file, out / "metadata.jsonl")
     return len(records)
+
+
+def _claim(out: Path, settings: dict[str, int | None]) -> None:
+    """Notes what the folder is to hold; kept pictures must not get another world's captions."""
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    file = out / "world.json"
+    if file.is_file():
+        held = json.loads(file.read_text("utf-8"))
+        if held != settings:
+            raise ConfigError(f"{out} holds {held}, not {settings}: choose another --out")
+    elif any((out / "images").iterdir()):
+        raise ConfigError(f"{out} holds pictures of unknown settings: choose another --out")
+    else:
+        file.write_text(json.dumps(settings) + "\n", "utf-8")
 
 
 def _write_scenes(
