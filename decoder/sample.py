@@ -13,7 +13,6 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName, run_sampler
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
-from unclip.nn.spatial_attention import Context
 
 
 @torch.inference_mode()
@@ -70,7 +69,7 @@ def _network(
     guided = scale != 1
     both = _condition(decoder, image_embed, text, null_text, guided)
     rows = len(image_embed)
-    cond = _first_rows(both, rows)
+    cond = Condition(both.embed[:rows], both.context.first(rows))
     steps: dict[tuple[int, int], tuple[Tensor, ...]] = {}
     schedule_length = decoder.config.diffusion.num_timesteps
     for t in respace(schedule_length, num_steps):
@@ -108,7 +107,7 @@ def _condition(
         )
     if null_text is None:
         null_text = _blank(decoder, image_embed) if text is None else text[:1]
-    null = null_text if len(null_text.embed) == rows else null_text.repeat_interleave(rows)
+    null = null_text.for_rows(rows)
     present = null if text is None else text
     halves = 2 if guided else 1
     drop = torch.arange(halves * rows, device=device) >= rows
@@ -132,12 +131,3 @@ def _blank(decoder: Decoder, image_embed: Tensor) -> TextFeatures:
         image_embed.new_zeros(1, 1, config.text_width),
         torch.ones(1, 1, dtype=torch.bool, device=image_embed.device),
     )
-
-
-def _first_rows(condition: Condition, rows: int) -> Condition:
-    keys_values = tuple(
-        type(kv)(kv.key[:rows], kv.value[:rows]) for kv in condition.context.keys_values
-    )
-    mask = condition.context.mask
-    context = Context(keys_values, None if mask is None else mask[:rows])
-    return Condition(condition.embed[:rows], context)

@@ -36,7 +36,7 @@ class Prefix(NamedTuple):
     def half(self) -> "Prefix":
         """Returns the first half of the rows: those with the condition."""
         rows = len(self.mask) // 2
-        return Prefix([KeyValues(k[:rows], v[:rows]) for k, v in self.cache], self.mask[:rows])
+        return Prefix([layer.first(rows) for layer in self.cache], self.mask[:rows])
 
 
 class Prior(nn.Module):

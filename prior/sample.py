@@ -94,12 +94,7 @@ def _network(
     """Closes the prior over its text; guided when `scale` is not 1."""
     guided = scale != 1
     if guided:
-        null = (
-            null_text
-            if len(null_text.embed) == len(text.embed)
-            else null_text.repeat_interleave(len(text.embed))
-        )
-        text = TextFeatures.cat([text, null])
+        text = TextFeatures.cat([text, null_text.for_rows(len(text))])
     both = prior.prepare(text).repeat(candidates)
     cond = both.half() if guided else both
 

@@ -47,8 +47,7 @@ class PriorStage:
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
         """Encodes the captions with CLIP, drops some, and scores the prior on whitened
         embeddings."""
-        image_embed = self.image_embeds[batch["index"]]
-        x_start = (image_embed - self.model.clip_mean) / self.model.clip_std
+        x_start = self.model.whiten(self.image_embeds[batch["index"]])
         text = self.clip.text(batch["caption"])
         text = drop_text(text, self.clip.null, draws.bernoulli(self.config.text_dropout))
         return prior_loss(model, self.config.model, self.schedule, x_start, text, draws)

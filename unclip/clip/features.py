@@ -44,6 +44,10 @@ class TextFeatures:
             self.mask.repeat_interleave(times, 0),
         )
 
+    def for_rows(self, rows: int) -> "TextFeatures":
+        """Returns itself where it has a row for each picture, else repeats its one row."""
+        return self if len(self) == rows else self.repeat_interleave(rows)
+
     @staticmethod
     def cat(parts: Sequence["TextFeatures"]) -> "TextFeatures":
         """Joins batches row after row."""

@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unclip.clip.config import CLIPConfig
+from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
 from unclip.nn.transformer import TransformerBlock, run_blocks
 
 
@@ -17,16 +17,7 @@ class TextTower(nn.Module):
         text = config.text
         self.token_embedding = nn.Embedding(text.vocab_size, text.width)
         self.position_embedding = nn.Parameter(torch.randn(text.context_length, text.width) * 0.01)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(
-                text.width,
-                text.num_heads,
-                mlp_dim=text.mlp_dim,
-                activation=config.activation,
-                eps=config.eps,
-            )
-            for _ in range(text.num_layers)
-        )
+        self.blocks = _blocks(config, text)
         self.final_norm = nn.LayerNorm(text.width, eps=config.eps)
         self.projection = nn.Linear(text.width, config.embed_dim, bias=False)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
@@ -55,16 +46,7 @@ class ImageTower(nn.Module):
         tokens = 1 + (image.image_size // patch) ** 2
         self.position_embedding = nn.Parameter(torch.randn(tokens, image.width) * image.width**-0.5)
         self.pre_norm = nn.LayerNorm(image.width, eps=config.eps)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(
-                image.width,
-                image.num_heads,
-                mlp_dim=image.mlp_dim,
-                activation=config.activation,
-                eps=config.eps,
-            )
-            for _ in range(image.num_layers)
-        )
+        self.blocks = _blocks(config, image)
         self.post_norm = nn.LayerNorm(image.width, eps=config.eps)
         self.projection = nn.Linear(image.width, config.embed_dim, bias=False)
 
@@ -75,3 +57,16 @@ class ImageTower(nn.Module):
         x = torch.cat([first, patches], dim=1) + self.position_embedding  # (B, 1 + patches, W)
         x = run_blocks(self.blocks, self.pre_norm(x))
         return self.projection(self.post_norm(x[:, 0]))
+
+
+def _blocks(config: CLIPConfig, tower: TextConfig | ImageConfig) -> nn.ModuleList:
+    return nn.ModuleList(
+        TransformerBlock(
+            tower.width,
+            tower.num_heads,
+            mlp_dim=tower.mlp_dim,
+            activation=config.activation,
+            eps=config.eps,
+        )
+        for _ in range(tower.num_layers)
+    )

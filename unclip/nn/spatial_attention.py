@@ -23,6 +23,11 @@ class Context(NamedTuple):
     keys_values: tuple[KeyValues, ...]
     mask: Bool[Tensor, "batch tokens"] | None
 
+    def first(self, rows: int) -> "Context":
+        """Returns the first rows of the batch."""
+        mask = None if self.mask is None else self.mask[:rows]
+        return Context(tuple(part.first(rows) for part in self.keys_values), mask)
+
     def keys_mask(self, positions: int) -> Bool[Tensor, "batch 1 1 keys"] | None:
         """Returns which keys are valid where the picture has so many positions; None for all."""
         if self.mask is None:

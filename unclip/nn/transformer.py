@@ -26,6 +26,10 @@ class KeyValues(NamedTuple):
     key: Float[Tensor, "batch heads keys head_dim"]
     value: Float[Tensor, "batch heads keys head_dim"]
 
+    def first(self, rows: int) -> "KeyValues":
+        """Returns the first rows of the batch."""
+        return KeyValues(self.key[:rows], self.value[:rows])
+
 
 def quick_gelu(x: Tensor) -> Tensor:
     """OpenAI CLIP's approximation of GELU: x sigmoid(1.702 x)."""
