@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,17 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+DEBIAN_PACKAGES = {"exiftool": "libimage-exiftool-perl"}
+"""What tests marked `requires_COMMAND` need beyond Python."""
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("clip", "prior", "decoder", "upsampler_256", "upsampler_1024")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test whose command is not installed; `.ci/run` installs them."""
+    for command, package in DEBIAN_PACKAGES.items():
+        if item.get_closest_marker(f"requires_{command}") and shutil.which(command) is None:
+            pytest.skip(f"{command} is not installed: apt-get install {package}")
 
 
 class TinyChain(NamedTuple):
@@ -75,3 +85,13 @@ def tiny_chain(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Ti
         log = (out / name / "log.jsonl").read_text().splitlines()
         losses[name] = [json.loads(line)["loss"] for line in log]
     return TinyChain(out, losses)
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders of five stages, and `model`, assembled from them. Not to be changed."""
+    from tiny_model import make_model
+
+    root = tmp_path_factory.mktemp("tiny")
+    make_model(root)
+    return root

@@ -1,18 +1,13 @@
 """The command line in this process, in an empty folder, on a tiny model."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
 
 from unclip.cli.main import main
-
-PLACE = Path(__file__).parents[1] / "pipeline" / "tiny_model.py"
 
 
 class Outcome(NamedTuple):
@@ -38,25 +33,6 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
-
-
-def load_tiny_model() -> ModuleType:
-    if "tiny_model" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("tiny_model", PLACE)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["tiny_model"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["tiny_model"]
-
-
-@pytest.fixture(scope="session")
-def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folders of five stages, and `model`, assembled from them. Not to be changed."""
-    root = tmp_path_factory.mktemp("tiny")
-    load_tiny_model().make_model(root)
-    return root
 
 
 @pytest.fixture

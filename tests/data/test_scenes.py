@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from unclip.data.fixture import SOURCES, THINGS, pick
-from unclip.data.illustrations import FOLDER, HUES, index, main_hue, recoloured, sprite
+from unclip.data.illustrations import COLOURS, FOLDER, index, main_hue, recoloured, sprite
 from unclip.data.scenes import BACKGROUNDS, STYLES, captions, describe, paint
 from unclip.data.world import main as write_world
 from unclip.errors import DataError
@@ -29,7 +30,7 @@ def test_the_world_is_as_large_as_it_says() -> None:
     scenes = [describe(number) for number in range(3000)]
     assert {scene.style for scene in scenes} == set(STYLES)
     assert {scene.thing for scene in scenes} == set(THINGS)
-    assert {scene.colour for scene in scenes} == {*HUES, None}
+    assert {scene.colour for scene in scenes} == {*COLOURS, None}
     assert {scene.background for scene in scenes} == {*BACKGROUNDS, None}
     pairs = Counter((s.thing, s.mount) for s in scenes if s.mount)
     assert pairs.most_common(1)[0][0] == ("astronaut", "horse")
@@ -39,9 +40,10 @@ def test_the_world_is_as_large_as_it_says() -> None:
 def test_captions_say_what_is_shown() -> None:
     for number in range(500):
         scene = describe(number)
-        for caption in captions(scene):
+        said = captions(scene)
+        assert [scene.style in caption for caption in said] == [True] * (len(said) - 1) + [False]
+        for caption in said:
             assert scene.thing in caption
-            assert scene.style in caption
             assert (scene.mount or "") in caption
             assert (f"{scene.colour} {scene.thing}" in caption) == (scene.colour is not None)
             assert (f"{scene.background} background" in caption) == (scene.background is not None)
@@ -72,10 +74,50 @@ def test_recolouring_gives_the_hue() -> None:
                 hsv = np.asarray(image.convert("RGB").convert("HSV")).astype(int)
                 alpha = np.asarray(image.getchannel("A"))
                 seen = hsv[(alpha > 200) & (hsv[..., 1] > 80)][:, 0] * 360 / 255
-                distance = np.abs((seen - HUES[colour] + 180) % 360 - 180)
+                distance = np.abs((seen - COLOURS[colour][0] + 180) % 360 - 180)
                 assert np.mean(distance < 15) > 0.5, (source, thing, colour)
                 checked += 1
     assert checked > 100
+
+
+@pytest.mark.parametrize("thing", ["horse", "tree", "book"])
+def test_a_yellow_thing_is_light_however_dark_the_drawing(thing: str) -> None:
+    for source in SOURCES:
+        pixels = np.asarray(recoloured(source, thing, "yellow", 64)).astype(int)
+        red, green, blue, alpha = np.moveaxis(pixels, -1, 0)
+        yellow = (alpha > 200) & (np.minimum(red, green) - blue > 60)
+        assert np.median(red[yellow]) > 200, (source, thing)
+        assert yellow.sum() > 0.4 * (alpha > 200).sum(), (source, thing)
+
+
+def test_a_colour_named_is_most_of_the_drawing() -> None:
+    assert main_hue("noto", "house") is None  # its roof is red, its wall is not
+    assert main_hue("fluent-emoji-flat", "penguin") is None
+    assert main_hue("noto", "apple") is not None
+
+
+def test_things_stand_out_from_the_background() -> None:
+    pale = 0
+    for scene in map(describe, range(600)):
+        if scene.background is None or scene.style == "pixel art":
+            continue
+        pixels = np.asarray(paint(scene, 128)).astype(int)
+        distance = np.abs(pixels - BACKGROUNDS[scene.background]).max(-1)
+        assert (distance > 40).mean() > 0.1, scene
+        pale += (distance > 40).mean() < 0.2
+    assert pale < 30
+
+
+def test_an_astronaut_sits_above_the_horse_and_has_a_leg() -> None:
+    scene = next(s for s in map(describe, range(200)) if s.mount == "horse")
+    upright = replace(scene, thing="astronaut", style="cartoon", source="noto", background=None)
+    pixels = np.asarray(paint(replace(upright, mirrored=False), 256)).astype(int)
+    grey = (np.ptp(pixels, axis=-1) < 20) & (pixels.max(-1) < 235) & (pixels.max(-1) > 120)
+    brown = (pixels[..., 0] - pixels[..., 2] > 60) & (pixels[..., 0] > 150)
+    rows = np.arange(256)[:, None]
+    assert (rows * grey).sum() / grey.sum() < (rows * brown).sum() / brown.sum()
+    leg = grey[128:].sum()
+    assert leg > 0.01 * grey.size
 
 
 def test_grey_styles_are_grey() -> None:

@@ -1,20 +1,11 @@
 """Flips signs, coefficients and indices of the diffusion mathematics: the closed forms catch every
 one."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
+import closed_forms
 import pytest
-
-spec = importlib.util.spec_from_file_location(
-    "closed_forms", Path(__file__).with_name("closed_forms.py")
-)
-assert spec is not None
-assert spec.loader is not None
-closed_forms = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(closed_forms)
 
 MUTATIONS = [
     ("schedules", "math.pi / 2) ** 2", "math.pi / 2)"),

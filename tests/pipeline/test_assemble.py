@@ -4,11 +4,11 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from tiny_model import prior_config
 
 import prior.model
 from prior.model import Prior
@@ -90,8 +90,8 @@ def test_no_word_on_the_clip(tiny_runs: Path, tmp_path: Path) -> None:
     refuse("trained on the CLIP None", tmp_path / "m", **parts(tiny_runs, prior=other))
 
 
-def test_another_width(tiny: ModuleType, tiny_runs: Path, tmp_path: Path) -> None:
-    wide = Prior(tiny.prior_config(embed_dim=16))
+def test_another_width(tiny_runs: Path, tmp_path: Path) -> None:
+    wide = Prior(prior_config(embed_dim=16))
     metadata = load_stage(tiny_runs / "prior" / "final").metadata
     save_stage(tmp_path / "wide", prior.model.to_stage(wide.config, wide.state_dict(), metadata))
     refuse(

@@ -1,20 +1,19 @@
 """Runs the toy stage, in this process or in a fresh one."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import toy_stage
 import yaml
 from accelerate.state import AcceleratorState, GradientState
 
 from unclip.training import tracking
 
-SCRIPT = Path(__file__).with_name("toy_stage.py")
+SCRIPT = Path(toy_stage.__file__)
 SETTINGS = {
     "steps": 10,
     "batch_size": 4,
@@ -36,20 +35,7 @@ def toy_config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def toy_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("toy_stage", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["toy_stage"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def toy(
-    toy_config: Path, toy_module: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., int]]:
+def toy(toy_config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """`toy(out, "train.steps=5")` trains in this process and returns the exit code."""
     monkeypatch.setattr(tracking, "find_spec", lambda _: None)  # TensorBoard is slow to start
 
@@ -57,7 +43,7 @@ def toy(
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         sets = [part for override in overrides for part in ("--set", override)]
-        return toy_module.main(["--config", str(toy_config), "--out", str(out), *sets])
+        return toy_stage.main(["--config", str(toy_config), "--out", str(out), *sets])
 
     yield run
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -5,11 +5,12 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import toy_stage
 from safetensors.torch import load_file
 
 from unclip import checkpoint
@@ -162,9 +163,9 @@ class TestNonFinite:
         assert log(tmp_path / "whole")[-1]["nonfinite"] == 2
 
     def test_an_infinite_gradient_is_refused_too(
-        self, tmp_path: Path, toy: Toy, toy_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        plain = toy_module.ToyStage.loss
+        plain = toy_stage.ToyStage.loss
 
         def steep(stage: Any, model: Any, batch: Any, draws: Any) -> Any:
             values = plain(stage, model, batch, draws)
@@ -174,7 +175,7 @@ class TestNonFinite:
             assert torch.isfinite(values["loss"])
             return values
 
-        monkeypatch.setattr(toy_module.ToyStage, "loss", steep)
+        monkeypatch.setattr(toy_stage.ToyStage, "loss", steep)
         assert toy(tmp_path / "run", "train.steps=1") == 0
         assert log(tmp_path / "run")[0]["nonfinite"] == 1
         found = weights(tmp_path / "run", 1)
@@ -257,13 +258,12 @@ class TestTrouble:
         self,
         tmp_path: Path,
         toy: Toy,
-        toy_module: ModuleType,
         monkeypatch: pytest.MonkeyPatch,
         number: signal.Signals,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         toy(tmp_path / "whole")
-        plain = toy_module.ToyData.__getitem__
+        plain = toy_stage.ToyData.__getitem__
 
         def interrupting(data: Any, key: tuple[int, int]) -> Any:
             if key[1] == 14:  # in step 4
@@ -273,7 +273,7 @@ class TestTrouble:
 
         out = tmp_path / "run"
         with monkeypatch.context() as patch:
-            patch.setattr(toy_module.ToyData, "__getitem__", interrupting)
+            patch.setattr(toy_stage.ToyData, "__getitem__", interrupting)
             with pytest.raises(SystemExit) as caught:
                 toy(out)
         assert caught.value.code == 128 + number
@@ -333,7 +333,7 @@ class TestCommand:
         assert toy(tmp_path / "run", "train.accumulation=2", "train.log_every=5") == 0
 
     def test_the_default_folder_follows_the_file(
-        self, tmp_path: Path, toy_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = []
         monkeypatch.setattr("unclip.training.entry._train", lambda *args: seen.append(args[2]))
@@ -341,9 +341,9 @@ class TestCommand:
         config = tmp_path / "configs" / "pocket" / "prior.yaml"
         config.parent.mkdir(parents=True)
         config.write_text("train: {steps: 1, batch_size: 1, lr: 1}")
-        assert toy_module.main(["--config", str(config)]) == 0
+        assert toy_stage.main(["--config", str(config)]) == 0
         assert seen == [Path("runs/pocket/prior")]
 
-    def test_verbose_shows_the_traceback(self, tmp_path: Path, toy_module: ModuleType) -> None:
+    def test_verbose_shows_the_traceback(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"none\.yaml"):
-            toy_module.main(["--config", str(tmp_path / "none.yaml"), "-v"])
+            toy_stage.main(["--config", str(tmp_path / "none.yaml"), "-v"])

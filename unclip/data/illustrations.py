@@ -13,17 +13,17 @@ from unclip.errors import BackendError, DataError
 
 FOLDER = Path(__file__).with_name("illustrations")
 
-HUES = {
-    "red": 0,
-    "orange": 28,
-    "yellow": 52,
-    "green": 125,
-    "blue": 215,
-    "purple": 275,
-    "pink": 325,
-    "brown": 22,
+COLOURS = {
+    "red": (2, 0.85, 0.90),
+    "orange": (27, 0.88, 0.97),
+    "yellow": (51, 0.78, 0.98),
+    "green": (125, 0.68, 0.66),
+    "blue": (215, 0.75, 0.90),
+    "purple": (272, 0.60, 0.74),
+    "pink": (328, 0.45, 0.98),
+    "brown": (22, 0.65, 0.52),
 }
-"""The eight colours of the pocket world, as hues in degrees."""
+"""The eight colours of the pocket world: hue in degrees, mean saturation, mean value."""
 
 OPAQUE = 16
 """Alpha from which a pixel counts as drawn, of 255."""
@@ -31,6 +31,9 @@ SATURATED = 55
 """Saturation from which a pixel counts as coloured, of 255."""
 HUE_REACH = 22
 """How far from a drawing's main hue a pixel's hue may lie to be recoloured, of 256."""
+MAIN_SHARE = 0.5
+"""Least share of a drawing that its main hue covers; less would make a red house a house with a
+red roof."""
 
 
 @cache
@@ -68,20 +71,19 @@ def sprite(source: str, thing: str, size_px: int) -> Image.Image:
 
 @cache
 def main_hue(source: str, thing: str) -> int | None:
-    """Finds the hue (0 to 255) that most of a drawing's saturated pixels share; None if none
-    does."""
+    """Finds the hue (0 to 255) that covers most of a drawing; None if none does."""
     image = sprite(source, thing, 96)
-    hue, saturation, _ = np.moveaxis(
-        np.asarray(image.convert("RGB").convert("HSV")).astype(int), -1, 0
-    )
+    hue, saturation, _ = np.moveaxis(_hsv(image), -1, 0)
     drawn = np.asarray(image.getchannel("A")) > OPAQUE
     saturated = drawn & (saturation > SATURATED)
-    if saturated.sum() < 0.35 * drawn.sum():
-        return None
-    counts = np.bincount(hue[saturated], minlength=256)
+    counts = np.bincount(hue[saturated].astype(int), minlength=256)
     centre = int(np.convolve(np.tile(counts, 3), np.ones(31), "same")[256:512].argmax())
-    share = (_hue_distance(hue[saturated], centre) <= HUE_REACH).mean()
-    return centre if share > 0.65 else None
+    near = saturated & (_hue_distance(hue, centre) <= HUE_REACH)
+    return centre if near.sum() >= MAIN_SHARE * drawn.sum() else None
+
+
+def _hsv(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB").convert("HSV")).astype(np.float32)
 
 
 def _hue_distance(hue: np.ndarray, centre: int) -> np.ndarray:
@@ -90,7 +92,7 @@ def _hue_distance(hue: np.ndarray, centre: int) -> np.ndarray:
 
 @lru_cache(maxsize=2048)
 def recoloured(source: str, thing: str, colour: str, size_px: int) -> Image.Image:
-    """Turns a drawing's main hue to one of `HUES`; shading, outlines and other colours stay.
+    """Turns a drawing's main hue to one of `COLOURS`; shading, outlines and other colours stay.
 
     Raises:
         DataError: the drawing has no main hue.
@@ -99,17 +101,16 @@ def recoloured(source: str, thing: str, colour: str, size_px: int) -> Image.Imag
     if centre is None:
         raise DataError(f"the {thing} of {source} has no main hue that could be recoloured")
     image = sprite(source, thing, size_px)
-    pixels = np.asarray(image).copy()
-    hsv = np.asarray(image.convert("RGB").convert("HSV")).astype(np.float32)
-    near = _hue_distance(hsv[..., 0], centre) <= HUE_REACH
-    saturated = near & (hsv[..., 1] > SATURATED) & (pixels[..., 3] > 0)
-    hsv[..., 0] = np.where(saturated, HUES[colour] * 255 / 360, hsv[..., 0])
-    if colour == "brown":  # a dark orange
-        hsv[..., 1] = np.where(saturated, np.clip(hsv[..., 1], 130, 190), hsv[..., 1])
-        hsv[..., 2] = np.where(saturated, hsv[..., 2] * 0.58, hsv[..., 2])
-    if colour == "pink":
-        hsv[..., 1] = np.where(saturated, hsv[..., 1] * 0.6, hsv[..., 1])
-        hsv[..., 2] = np.where(saturated, 0.5 * hsv[..., 2] + 127, hsv[..., 2])
+    pixels, hsv = np.asarray(image).copy(), _hsv(image)
+    main = (
+        (_hue_distance(hsv[..., 0], centre) <= HUE_REACH)
+        & (hsv[..., 1] > SATURATED)
+        & (pixels[..., 3] > 0)
+    )
+    hue_degrees, *means = COLOURS[colour]
+    hsv[main, 0] = hue_degrees * 255 / 360
+    for channel, mean in enumerate(means, start=1):
+        hsv[main, channel] *= 255 * mean / hsv[main, channel].mean()
     rgb = Image.fromarray(hsv.round().clip(0, 255).astype(np.uint8), "HSV").convert("RGB")
-    pixels[..., :3] = np.where(saturated[..., None], np.asarray(rgb), pixels[..., :3])
+    pixels[main, :3] = np.asarray(rgb)[main]
     return Image.fromarray(pixels, "RGBA")

@@ -6,13 +6,14 @@ illustrations.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from unclip.data.filters import pencil_drawing, pixel_art
-from unclip.data.illustrations import HUES, index, main_hue, recoloured, sprite
+from unclip.data.illustrations import COLOURS, OPAQUE, index, main_hue, recoloured, sprite
 
 Style = Literal["cartoon", "flat illustration", "pencil drawing", "pixel art"]
 
@@ -27,14 +28,22 @@ BACKGROUNDS = {
     "pink": (250, 196, 214),
     "gray": (188, 192, 198),
 }
-RIDERS = ("astronaut", "robot", "cat", "dog", "penguin", "bird")
-MOUNTS = ("horse", "elephant", "camel", "whale", "turtle")
+RIDERS = ("astronaut", "cat", "dog", "penguin", "bird")
+MOUNTS = ("horse", "elephant", "camel", "turtle")
+BUSTS = ("astronaut",)
+"""Riders that are drawn without legs."""
 PAIR_SHARE = 0.3
 """Share of riding scenes that show the astronaut on the horse."""
 RIDE_SHARE = 0.25
 WHITE_SHARE = 0.4
 COLOURED_SHARE = 0.65
 """Share of single things that are recoloured, where the drawing allows it."""
+RIDER_SIZE = 0.56
+"""Of the rider's longer side, over the mount's."""
+BLEND_DISTANCE = 70
+"""Colours (RGB, 0 to 255) nearer than this to the background do not stand out from it."""
+BLEND_SHARE = 0.3
+"""A background is left out where more of the drawing than this would blend into it."""
 MIN_PAINT_PX = 256
 """Smaller pictures are painted at this size and reduced, so that all sizes show the same
 strokes."""
@@ -59,7 +68,6 @@ class Scene:
     centre: tuple[float, float]
     """Over the picture's side."""
     mirrored: bool
-    grain_seed: int
 
 
 def describe(scene_index: int, seed: int = 0) -> Scene:
@@ -75,14 +83,17 @@ def describe(scene_index: int, seed: int = 0) -> Scene:
         thing, mount = RIDERS[rng.integers(len(RIDERS))], MOUNTS[rng.integers(len(MOUNTS))]
         if rng.random() < PAIR_SHARE:
             thing, mount = "astronaut", "horse"
-    colour = list(HUES)[rng.integers(len(HUES))]
+    colour = list(COLOURS)[rng.integers(len(COLOURS))]
     recolour = (
         mount is None and rng.random() < COLOURED_SHARE and main_hue(source, thing) is not None
     )
     background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
     white = rng.random() < WHITE_SHARE or style == "pencil drawing"
-    if recolour and background == colour:
-        white = True  # a thing must stand out
+    drawings = [(source, shown, None) for shown in (thing, mount) if shown]
+    if recolour:
+        drawings = [(source, thing, colour)]
+    if any(_blends(*drawing, background) for drawing in drawings):
+        white = True
     scale = rng.uniform(0.66, 0.9) if mount is None else rng.uniform(0.86, 0.96)
     play = max(0.0, 1 - scale) / 2
     return Scene(
@@ -95,8 +106,17 @@ def describe(scene_index: int, seed: int = 0) -> Scene:
         scale=scale,
         centre=(0.5 + play * rng.uniform(-0.8, 0.8), 0.5 + play * rng.uniform(-0.8, 0.8)),
         mirrored=bool(rng.random() < 0.5) and thing not in ("book",),
-        grain_seed=int(rng.integers(2**31)),
     )
+
+
+@cache
+def _blends(source: str, thing: str, colour: str | None, background: str) -> bool:
+    """Says whether a good part of a drawing has about the background's colour."""
+    image = recoloured(source, thing, colour, 96) if colour else sprite(source, thing, 96)
+    pixels = np.asarray(image).astype(int)
+    drawn = pixels[pixels[..., 3] > OPAQUE, :3]
+    distance = np.linalg.norm(drawn - np.array(BACKGROUNDS[background]), axis=-1)
+    return bool((distance < BLEND_DISTANCE).mean() > BLEND_SHARE)
 
 
 def captions(scene: Scene) -> list[str]:
@@ -112,6 +132,7 @@ def captions(scene: Scene) -> list[str]:
         f"{style} of {what}{ground}",
         f"{what}{plain}, {scene.style}",
         f"{scene.style}, {what}{ground}",
+        f"{what}{ground}",  # no style: any will do
     ]
     return list(dict.fromkeys(said))
 
@@ -131,11 +152,10 @@ def paint(scene: Scene, size_px: int) -> Image.Image:
     left = round(scene.centre[0] * side - figure.width / 2)
     top = round(scene.centre[1] * side - figure.height / 2)
     canvas.paste(figure, (left, top), figure)
-    rng = np.random.default_rng(scene.grain_seed)
     if scene.style == "pencil drawing":
-        canvas = pencil_drawing(canvas, rng)
+        canvas = pencil_drawing(canvas)
     elif scene.style == "pixel art":
-        canvas = pixel_art(canvas, rng)
+        canvas = pixel_art(canvas)
     if size_px < side:
         canvas = canvas.resize((size_px, size_px), Image.Resampling.BOX)
     return canvas
@@ -155,18 +175,38 @@ def _figure(scene: Scene, size_px: int) -> Image.Image:
 
 
 def _rider_on_mount(scene: Scene, size_px: int) -> Image.Image:
-    """Seats the rider: on the upper edge of the mount's back, its lower end hidden by the mount."""
+    """Seats the rider on the upper edge of the mount's back, its lower end hidden by the mount; a
+    rider drawn without legs gets one."""
     assert scene.mount is not None
     mount = sprite(scene.source, scene.mount, size_px)
-    rider = sprite(scene.source, scene.thing, round(0.74 * size_px))
+    rider = sprite(scene.source, scene.thing, round(RIDER_SIZE * size_px))
     alpha = np.asarray(mount.getchannel("A")) > 128
     middle = round(0.5 * mount.width)
     back = alpha[:, middle - mount.width // 10 : middle + mount.width // 10]
-    seat = int(np.median(back.argmax(axis=0)))
-    sunk = round(0.22 * rider.height)
+    seat = round(back.argmax(axis=0).mean())
+    sunk = round(0.12 * rider.height)
     above = max(0, rider.height - sunk - seat)
     canvas = Image.new("RGBA", (max(mount.width, rider.width), mount.height + above), (0, 0, 0, 0))
     at = (canvas.width - mount.width) // 2
     canvas.paste(rider, (at + middle - rider.width // 2, above + seat + sunk - rider.height), rider)
     canvas.alpha_composite(mount, (at, above))
+    if scene.thing in BUSTS:
+        _draw_leg(canvas, rider, hip=(at + middle, above + seat))
     return canvas
+
+
+def _draw_leg(canvas: Image.Image, rider: Image.Image, hip: tuple[int, int]) -> None:
+    """Draws a leg in the colour of the rider's lower end, the foot towards the mount's head."""
+    pixels = np.asarray(rider)[-rider.height // 4 :]
+    red, green, blue = np.median(pixels[pixels[..., 3] > 128, :3], axis=0).astype(int)
+    x, y = hip
+    thick, length = 0.17 * rider.width, 0.45 * rider.height
+    knee, foot = (x - 0.3 * thick, y + length), (x - 1.2 * thick, y + length)
+    pen = ImageDraw.Draw(canvas)
+    for width, shade in ((1.25 * thick, 0.62), (thick, 1.0)):  # an outline under the leg
+        colour = (int(shade * red), int(shade * green), int(shade * blue), 255)
+        pen.line([(x, y), knee, foot], fill=colour, width=round(width), joint="curve")
+        for left, top in ((x, y), knee, foot):
+            pen.ellipse(
+                (left - width / 2, top - width / 2, left + width / 2, top + width / 2), colour
+            )
