@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +181,15 @@ def test_bombs(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(content[:12] + header + content[33:])
     with pytest.raises(InputError, match="too many pixels"):
         read_picture_text(tmp_path / "large.png")
+
+
+@pytest.mark.requires_exiftool
+@pytest.mark.parametrize("prompt", ["a red apple, cartoon", "ein Äpfelchen, 漫画 🍎", 'a "b" \\ c'])
+def test_another_program_reads_it(tmp_path: Path, prompt: str) -> None:
+    record = replace(RECORD, prompt=prompt)
+    path = save(tmp_path / "picture.png", record)
+    command = ["exiftool", "-json", "-unknown", "-charset", "utf8", str(path)]
+    seen = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+    (tags,) = json.loads(seen)
+    assert tags["Parameters"].splitlines() == parameters(record).splitlines()
+    assert json.loads(tags["Unclip"]) == to_dict(record)
