@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from unclip.config import INF, check_ranges
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
@@ -54,6 +55,27 @@ class DecoderConfig:
             )
         if self.unet.context_dim is None:
             raise ConfigError("decoder: unet.context_dim is missing; CLIP's tokens need a width")
+        if self.unet.in_channels != 3:
+            raise ConfigError(f"decoder: unet.in_channels is {self.unet.in_channels}, expected 3")
+        check_ranges(
+            self,
+            "decoder: ",
+            image_size=(1, INF),
+            embed_dim=(1, INF),
+            text_width=(1, INF),
+            num_image_tokens=(1, INF),
+        )
+        if self.image_size % self.unet.stride:
+            raise ConfigError(
+                f"decoder: image_size {self.image_size} is no multiple of {self.unet.stride}, what "
+                "the levels and unshuffle divide it by"
+            )
+        check_ranges(
+            self.sampling,
+            "decoder: sampling.",
+            num_steps=(1, self.diffusion.num_timesteps),
+            guidance_scale=(0, INF),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,3 +93,10 @@ class DecoderRun:
     2.1)."""
     text_dropout: float = 0.5
     """Share of samples whose text is dropped, drawn independently of the image embedding."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "decoder: ", image_dropout=(0, 1), text_dropout=(0, 1))
+        if self.model.unet.extra_channels:
+            raise ConfigError(
+                "decoder: training feeds no extra channels yet: set model.unet.extra_channels to 0"
+            )

@@ -18,7 +18,7 @@ from unclip.data.images import CaptionedImages
 from unclip.diffusion.noise import SeededNoise
 from unclip.diffusion.schedules import build_schedule
 from unclip.training.companions import FrozenClip
-from unclip.training.draws import Draws
+from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 from unclip.training.sheets import contact_sheet
 
@@ -35,7 +35,11 @@ class DecoderStage:
         self.config = config
         self.schedule = build_schedule(config.model.diffusion)
         self.clip = FrozenClip(config.clip)
-        self.dataset = CaptionedImages(config.images, config.model.image_size)
+        self.trained_on = {"clip": self.clip.fingerprint}
+        model = config.model
+        self.clip.check_fit("decoder", embed_dim=model.embed_dim, text_width=model.text_width)
+        seed = data_seed(config.train.seed, self.name)
+        self.dataset = CaptionedImages(config.images, model.image_size, seed)
         self.model = Decoder(config.model)
 
     def prepare(self, device: torch.device) -> None:
@@ -51,6 +55,7 @@ class DecoderStage:
             batch["image"],
             self.clip.image(batch["image"]),
             self.clip.text(batch["caption"]),
+            self.clip.null,
             draws,
             image_dropout=self.config.image_dropout,
             text_dropout=self.config.text_dropout,
@@ -58,8 +63,7 @@ class DecoderStage:
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes a stage folder that names the CLIP it was trained on."""
-        metadata: dict[str, object] = {"clip": self.clip.fingerprint}
-        save_stage(folder, to_stage(self.config.model, state, metadata))
+        save_stage(folder, to_stage(self.config.model, state, dict(self.trained_on)))
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """Paints pictures from the embeddings and captions of real ones: real above, painted

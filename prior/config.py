@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from unclip.config import INF, check_ranges
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
 from unclip.training.settings import TrainConfig
@@ -41,6 +42,28 @@ class PriorConfig:
     sampling: PriorSampling = field(default_factory=PriorSampling)
 
     def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "prior: ",
+            embed_dim=(1, INF),
+            text_width=(1, INF),
+            context_length=(2, INF),
+            num_layers=(1, INF),
+            num_heads=(1, INF),
+            head_dim=(1, INF),
+        )
+        if self.num_heads * self.head_dim % 2:
+            raise ConfigError(
+                f"prior: {self.num_heads} heads of {self.head_dim} make an odd width; the time "
+                "embedding is made of pairs of a cosine and a sine: change one of them"
+            )
+        check_ranges(
+            self.sampling,
+            "prior: sampling.",
+            num_steps=(1, self.diffusion.num_timesteps),
+            guidance_scale=(0, INF),
+            candidates=(1, INF),
+        )
         if self.diffusion.variance != "fixed_small":
             raise ConfigError(
                 f"prior: diffusion.variance is {self.diffusion.variance!r}; the prior has "
@@ -60,3 +83,6 @@ class PriorRun:
     train: TrainConfig
     text_dropout: float = 0.1
     """Share of samples whose text is replaced by the empty prompt (unCLIP section 2.2)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "prior: ", text_dropout=(0, 1))

@@ -1,7 +1,6 @@
 """The prior's training loss: mean squared error on the whitened x_start (unCLIP section 2.2)."""
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from prior.config import PriorConfig
@@ -10,15 +9,6 @@ from unclip.diffusion.gaussian import q_sample
 from unclip.diffusion.losses import diffusion_loss
 from unclip.diffusion.schedules import Schedule
 from unclip.training.draws import Draws
-
-
-def drop_text(text: TextFeatures, null: TextFeatures, drop: Bool[Tensor, " batch"]) -> TextFeatures:
-    """Replaces the rows marked in `drop` by the empty prompt's features (one row in `null`)."""
-    return TextFeatures(
-        torch.where(drop[:, None], null.embed, text.embed),
-        torch.where(drop[:, None, None], null.hidden, text.hidden),
-        torch.where(drop[:, None], null.mask, text.mask),
-    )
 
 
 def prior_loss(

@@ -66,7 +66,8 @@ def sample_image_embed(
 
     Args:
         null_text: the empty prompt's features, one row or a row a picture; the unconditional
-        branch. noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
+            branch.
+        noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
         num_steps, guidance_scale, candidates: None takes the checkpoint's defaults.
     """
     defaults = prior.config.sampling

@@ -10,13 +10,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from prior.config import PriorRun
-from prior.loss import drop_text, prior_loss
+from prior.loss import prior_loss
 from prior.model import Prior, to_stage
 from unclip.checkpoint import save_stage
 from unclip.data.images import CaptionedImages
 from unclip.diffusion.schedules import build_schedule
+from unclip.errors import DataError
 from unclip.training.companions import FrozenClip
-from unclip.training.draws import Draws
+from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 
 EMBEDDING_BATCH = 256
@@ -32,30 +33,49 @@ class PriorStage:
         self.config = config
         self.schedule = build_schedule(config.model.diffusion)
         self.clip = FrozenClip(config.clip)
-        self.dataset = CaptionedImages(config.images, self.clip.clip.config.image.image_size)
+        self.trained_on = {"clip": self.clip.fingerprint}
+        model = config.model
+        self.clip.check_fit(
+            "prior",
+            embed_dim=model.embed_dim,
+            text_width=model.text_width,
+            context_length=model.context_length,
+        )
+        size_px = self.clip.clip.config.image.image_size
+        seed = data_seed(config.train.seed, self.name)
+        self.dataset = CaptionedImages(config.images, size_px, seed)
         self.model = Prior(config.model)
         self.image_embeds: Tensor
 
     def prepare(self, device: torch.device) -> None:
-        """Moves CLIP to the device, embeds every picture once, and measures their whitening."""
+        """Moves CLIP to the device, embeds every picture once, and measures their whitening.
+
+        Raises:
+            DataError: all pictures have the same embedding.
+        """
         self.clip.prepare(device)
         embeds = [self.clip.image(images) for images in self._pictures()]
         self.image_embeds = torch.cat(embeds)
+        std = self.image_embeds.std(0, keepdim=True)
+        if not bool((std > 0).all()):  # nor NaN, of one picture
+            raise DataError(
+                f"the {len(self.image_embeds)} pictures of {self.config.images} do not differ for "
+                "CLIP, so their embeddings cannot be whitened: give it more pictures"
+            )
         self.model.clip_mean.copy_(self.image_embeds.mean(0, keepdim=True))
-        self.model.clip_std.copy_(self.image_embeds.std(0, keepdim=True))
+        self.model.clip_std.copy_(std)
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
         """Encodes the captions with CLIP, drops some, and scores the prior on whitened
         embeddings."""
         x_start = self.model.whiten(self.image_embeds[batch["index"]])
         text = self.clip.text(batch["caption"])
-        text = drop_text(text, self.clip.null, draws.bernoulli(self.config.text_dropout))
+        text = text.replace(self.clip.null, draws.bernoulli(self.config.text_dropout))
         return prior_loss(model, self.config.model, self.schedule, x_start, text, draws)
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes a stage folder that names the CLIP it was trained on."""
-        metadata: dict[str, object] = {"clip": self.clip.fingerprint}
-        save_stage(folder, to_stage(self.config.model, state, metadata))
+        save_stage(folder, to_stage(self.config.model, state, dict(self.trained_on)))
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """The prior paints nothing."""

@@ -18,6 +18,10 @@ from unclip.errors import ConfigError
 
 T = TypeVar("T")
 
+INF = math.inf
+ABOVE_ZERO = math.nextafter(0.0, 1.0)
+BELOW_ONE = math.nextafter(1.0, 0.0)
+
 
 class _StrictLoader(yaml.SafeLoader):
     """YAML without doubled keys, of which PyYAML would silently keep the last."""
@@ -188,3 +192,26 @@ def _nearest(key: str, valid: Iterator[str]) -> str:
         return SequenceMatcher(None, key, other).ratio() + last
 
     return max(valid, key=similarity)
+
+
+def check_ranges(values: object, where: str, **ranges: tuple[float | int, float | int]) -> None:
+    """Compares fields with their lowest and highest value; None is passed over.
+
+    Args:
+        where: what stands before a field's name in a message.
+
+    Raises:
+        ConfigError: a value is out of range, or not a number.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(values, name)
+        if value is None or low <= value <= high:
+            continue
+        least = "above 0" if low == ABOVE_ZERO else f"{low:g} or more"
+        if math.isinf(high):
+            expected = least
+        elif high == BELOW_ONE:
+            expected = f"{least} and below 1"
+        else:
+            expected = f"{low:g} to {high:g}"
+        raise ConfigError(f"{where}{name} is {value}, expected {expected}")

@@ -1,8 +1,10 @@
 """What an upsampler is, how it samples by default, and what a training run of it needs."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unclip.config import BELOW_ONE, INF, check_ranges
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
@@ -44,6 +46,13 @@ class UpsamplerConfig:
     sampling: UpsamplerSampling = field(default_factory=UpsamplerSampling)
 
     def __post_init__(self) -> None:
+        check_ranges(self, "upsampler: ", low_size=(1, INF), image_size=(1, INF))
+        check_ranges(
+            self.sampling,
+            "upsampler: sampling.",
+            num_steps=(1, self.diffusion.num_timesteps),
+            augmentation=(0, BELOW_ONE),
+        )
         if self.image_size % self.low_size:
             raise ConfigError(
                 f"upsampler: image_size {self.image_size} is no multiple of low_size "
@@ -83,10 +92,16 @@ class UpsamplerRun:
     """Largest noise level put on the low-resolution input; each sample's is uniform below it."""
 
     def __post_init__(self) -> None:
-        step = self.model.factor
+        check_ranges(self, "upsampler: ", crop_px=(1, INF), max_augmentation=(0, BELOW_ONE))
+        step = math.lcm(self.model.factor, self.model.unet.stride)
         if self.crop_px % step:
             raise ConfigError(f"upsampler: crop_px {self.crop_px} is no multiple of {step}")
-        if not 0 <= self.max_augmentation < 1:
+        if self.model.sampling.augmentation > self.max_augmentation:
             raise ConfigError(
-                f"upsampler: max_augmentation is {self.max_augmentation}, expected [0, 1)"
+                f"upsampler: model.sampling.augmentation {self.model.sampling.augmentation} is "
+                f"above max_augmentation {self.max_augmentation}, so it would never be trained"
+            )
+        if self.model.unet.extra_channels:
+            raise ConfigError(
+                "upsampler: training feeds no extra channels: set model.unet.extra_channels to 0"
             )

@@ -29,6 +29,10 @@ class Upsampler(nn.Module):
         if config.tells_augmentation:
             width = config.unet.channels[0]
             self.augmentation_embedding = TimestepEmbedding(width, 4 * width)
+        if config.unet.refine_channels and config.diffusion.prediction == "x_start":
+            # It begins by answering the small picture: a first guess of x_start that AdamW, which
+            # moves a weight by about the learning rate a step, would take a thousand steps to find.
+            nn.init.dirac_(self.unet.conv_refine.weight[:, -3:])
 
     def forward(
         self,

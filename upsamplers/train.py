@@ -2,7 +2,7 @@
 configs/pocket/upsampler_256.yaml --out DIR`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from unclip.checkpoint import save_stage
 from unclip.data.images import ImageCrops
 from unclip.diffusion.noise import SeededNoise
 from unclip.diffusion.schedules import build_schedule
-from unclip.training.draws import Draws
+from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 from unclip.training.sheets import contact_sheet
 from upsamplers.config import UpsamplerRun
@@ -29,12 +29,14 @@ class UpsamplerStage:
     """What the one training loop needs to know of an upsampler."""
 
     channels_last = True
+    trained_on: Mapping[str, str] = {}
 
     def __init__(self, config: UpsamplerRun) -> None:
         self.config = config
         self.name = f"upsampler_{config.model.image_size}"
         self.schedule = build_schedule(config.model.diffusion)
-        self.dataset = ImageCrops(config.images, config.crop_px)
+        seed = data_seed(config.train.seed, self.name)
+        self.dataset = ImageCrops(config.images, config.crop_px, seed)
         self.model = Upsampler(config.model)
 
     def prepare(self, device: torch.device) -> None:

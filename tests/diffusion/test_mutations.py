@@ -66,6 +66,7 @@ MUTATIONS = [
     ("losses", "+ spread + distance - 1", "+ spread + distance"),
     ("losses", "/ math.log(2)", "* math.log(2)"),
     ("losses", "torch.where(t == 0, likelihood, kl)", "torch.where(t == 1, likelihood, kl)"),
+    ("losses", ".clamp(min=1e-12)", ".clamp(min=0.1)"),
     ("losses", "x > 0.999", "x > 9.99"),
     ("losses", "x < -0.999", "x < -9.99"),
     ("losses", "PIXEL_HALF_WIDTH = 1 / 255", "PIXEL_HALF_WIDTH = 1 / 510"),

@@ -31,6 +31,7 @@ SAMPLERS: tuple[SamplerName, ...] = ("ddpm", "ddim", "dpmpp_2m")
         cosine_schedule(shift=-3.0),
         cosine_schedule(shift=2.0),
         linear_schedule(),
+        linear_schedule(21),
         cosine_schedule(50),
     ],
 )
@@ -55,6 +56,12 @@ def test_a_configuration_names_its_schedule() -> None:
 def test_faulty_settings() -> None:
     with pytest.raises(ConfigError, match="num_timesteps is 1, expected 2 or more"):
         DiffusionConfig(num_timesteps=1)
+    with pytest.raises(ConfigError, match="num_timesteps is 20, expected 21 or more"):
+        DiffusionConfig(schedule="linear", num_timesteps=20)
+    with pytest.raises(ConfigError, match="min_snr_gamma is -5, expected above 0"):
+        DiffusionConfig(min_snr_gamma=-5)
+    with pytest.raises(ConfigError, match="clip_x_start is 0, expected above 0"):
+        DiffusionConfig(clip_x_start=0)
     with pytest.raises(ConfigError, match="0 sampling steps asked for, expected 1 to 1000"):
         respace(1000, 0)
     with pytest.raises(ConfigError, match="expected 1 to 10"):

@@ -254,7 +254,7 @@ def test_a_wrong_condition_is_a_one_line_error() -> None:
         ({"attention": (False, False)}, "context_dim is 12 but no level has attention"),
         ({"depth": 0}, "depth is 0, expected 1 or more"),
         ({"unshuffle": 0}, "unshuffle is 0"),
-        ({"dropout": 1.0}, r"dropout is 1.0, expected \[0, 1\)"),
+        ({"dropout": 1.0}, "dropout is 1.0, expected 0 or more and below 1"),
         ({"channels": (15, 16), "groups": 1}, "channels begins with 15, expected an even number"),
     ],
 )

@@ -40,6 +40,9 @@ def check_schedules(d: SimpleNamespace) -> None:
     assert math.isclose(float(linear.betas[0]), 1e-4)
     assert math.isclose(float(linear.betas[-1]), 2e-2)
     assert math.isclose(float(linear.alphas_cumprod[1]), (1 - 1e-4) * (1 - float(linear.betas[1])))
+    short = d.linear_schedule(200)  # as much noise in a fifth of the steps
+    assert math.isclose(float(short.betas[0]), 5e-4)
+    assert -11 < math.log(float(short.alphas_cumprod[-1])) < -10
     assert d.respace(1000, 7) == (999, 832, 666, 500, 333, 166, 0)
     assert d.respace(1000, 1) == (999,)
     assert float(cosine.alpha_bar(-1)) == 1.0
@@ -145,6 +148,7 @@ def check_losses(d: SimpleNamespace) -> None:
         torch.randn(3, 2, 5, generator=generator, dtype=torch.float64) * 0.3 for _ in "ab"
     )
     x_0[0, 0, :2] = torch.tensor([-1.0, 1.0])  # black and white, whose levels have no end
+    error[0, 0, 2:4] = torch.tensor([2.0, 3.0])  # grey levels that the model thinks unlikely
     t = torch.tensor([0, 30, 700])
     ab = schedule.alphas_cumprod[t]
     ratio = ab / (1 - ab)

@@ -133,7 +133,7 @@ def test_a_state_of_another_model_is_refused(wrong: dict[str, Tensor]) -> None:
     [
         ({"steps": 0}, "train.steps is 0, expected 1 or more"),
         ({"lr": -1.0}, "train.lr is -1.0, expected 0 or more"),
-        ({"ema_decay": 1.0}, "train.ema_decay is 1.0, expected 0 or below 1"),
+        ({"ema_decay": 1.0}, "train.ema_decay is 1.0, expected 0 or more and below 1"),
         ({"betas": (0.9, 1.0)}, r"train.betas is \[0.9, 1.0\]"),
         ({"keep": 1}, "train.keep is 1, expected 2 or more"),
         ({"max_nonfinite": 0}, "train.max_nonfinite is 0"),

@@ -1,5 +1,6 @@
 """The training loss of an upsampler: what it draws, and that bfloat16 changes only rounding."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -49,3 +50,14 @@ def test_bfloat16_changes_only_rounding(degradation: Literal["blur", "bsr"]) -> 
         losses.append(float(values["loss"].detach()))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert losses[0] > 0
+
+
+def test_a_new_network_answers_the_small_picture() -> None:
+    config = replace(
+        tiny().config, unet=replace(tiny().config.unet, refine_channels=4), tells_augmentation=False
+    )
+    x_t, low_res = torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for prediction, expected in (("x_start", low_res), ("v", torch.zeros_like(low_res))):
+        diffusion = replace(config.diffusion, prediction=prediction)
+        network = Upsampler(replace(config, diffusion=diffusion))
+        assert torch.equal(network(x_t, torch.tensor([5, 900]), low_res, None), expected)

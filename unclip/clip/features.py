@@ -48,6 +48,15 @@ class TextFeatures:
         """Returns itself where it has a row for each picture, else repeats its one row."""
         return self if len(self) == rows else self.repeat_interleave(rows)
 
+    def replace(self, null: "TextFeatures", drop: Bool[Tensor, " batch"]) -> "TextFeatures":
+        """Puts the one row of `null` (the empty prompt) in the place of the rows marked in
+        `drop`."""
+        return TextFeatures(
+            torch.where(drop[:, None], null.embed, self.embed),
+            torch.where(drop[:, None, None], null.hidden, self.hidden),
+            torch.where(drop[:, None], null.mask, self.mask),
+        )
+
     @staticmethod
     def cat(parts: Sequence["TextFeatures"]) -> "TextFeatures":
         """Joins batches row after row."""

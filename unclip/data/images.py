@@ -18,11 +18,10 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from unclip.data.pictures import DAMAGE, FORMATS, MAX_PIXELS, plain
 from unclip.errors import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 64_000_000
 TEXT_KEYS = ("captions", "caption", "text")
 
 
@@ -103,7 +102,10 @@ def _read_jsonl(table: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _read_csv(table: Path) -> list[tuple[int, dict[str, Any]]]:
     file = io.StringIO(_read_text(table), newline="")
-    return [(number, dict(row)) for number, row in enumerate(csv.DictReader(file), 2)]
+    try:
+        return [(number, dict(row)) for number, row in enumerate(csv.DictReader(file), 2)]
+    except csv.Error as error:
+        raise DataError(f"{table} cannot be read as CSV: {error}") from error
 
 
 def _from_neighbours(root: Path) -> list[Record]:
@@ -149,27 +151,12 @@ def open_picture(path: Path) -> Image.Image:
     """Opens a picture as RGB, upright, transparency on white.
 
     Raises:
-        OSError, ValueError, SyntaxError: it cannot be decoded, or has more than 64 million pixels.
+        any of DAMAGE: it cannot be decoded, or has more than 64 million pixels.
     """
     with Image.open(path, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels are too many")
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            image = _eight_bits(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Reduces 16-bit grey, its transparent value to white; Pillow's conversion clips at 255."""
-    deep = np.asarray(image)
-    grey = (deep >> 8).astype(np.uint8)
-    if "transparency" in image.info:
-        grey[deep == image.info["transparency"]] = 255
-    return Image.fromarray(grey)
+        return plain(image)
 
 
 def to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
@@ -200,51 +187,63 @@ def random_crop(image: Image.Image, crop_px: int, rng: np.random.Generator) -> I
 class CaptionedImages:
     """Whole pictures of one size with one of their captions, by (index, position in the stream).
 
-    The caption is a pure function of the position. A picture that cannot be used is skipped: the
-    next one stands in, and `skipped` counts them.
+    The caption is a function of the seed and the position. A picture that cannot be used is
+    skipped: the next one stands in, and `skipped` counts them.
     """
 
-    def __init__(self, root: str | Path, size_px: int) -> None:
+    def __init__(self, root: str | Path, size_px: int, seed: int = 0) -> None:
         self.records = read_folder(root)
-        self.size_px = size_px
+        self.size_px, self.seed = size_px, seed
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Returns image (3, size, size) in [-1, 1], caption, index and skipped."""
-        return _sample(self.records, key, lambda image, _: fit_square(image, self.size_px))
+
+        def whole(image: Image.Image, _: np.random.Generator) -> Image.Image:
+            return fit_square(image, self.size_px)
+
+        return _sample(self.records, key, self.seed, whole)
 
 
 class ImageCrops:
-    """Random squares of pictures at their own resolution, by (index, position in the stream)."""
+    """Random squares of pictures at their own resolution, by (index, position in the stream).
 
-    def __init__(self, root: str | Path, crop_px: int) -> None:
+    The square is a function of the seed and the position.
+    """
+
+    def __init__(self, root: str | Path, crop_px: int, seed: int = 0) -> None:
         self.records = read_folder(root)
-        self.crop_px = crop_px
+        self.crop_px, self.seed = crop_px, seed
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Returns image (3, crop, crop) in [-1, 1], caption, index and skipped."""
-        return _sample(self.records, key, lambda image, rng: random_crop(image, self.crop_px, rng))
+
+        def square(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+            return random_crop(image, self.crop_px, rng)
+
+        return _sample(self.records, key, self.seed, square)
 
 
 def _sample(
     records: list[Record],
     key: tuple[int, int],
+    seed: int,
     prepare: Callable[[Image.Image, np.random.Generator], Image.Image],
 ) -> dict[str, Any]:
     """Loads a record, or the next one that can be loaded."""
     index, position = key
-    rng = np.random.default_rng(position)
+    rng = np.random.default_rng([seed, position])
     reason = ""
     for skipped in range(len(records)):
         record = records[(index + skipped) % len(records)]
         try:
             image = prepare(open_picture(record.path), rng)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (*DAMAGE, Image.DecompressionBombError) as error:
             reason = f"{record.path}: {error}"
             continue
         caption = record.captions[int(rng.integers(len(record.captions)))]

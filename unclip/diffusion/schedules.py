@@ -12,12 +12,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unclip.config import ABOVE_ZERO, INF, check_ranges
 from unclip.errors import ConfigError
 
 Prediction = Literal["eps", "x_start", "v"]
 Variance = Literal["fixed_small", "learned_range"]
 
 MAX_BETA = 0.999
+LINEAR_BETAS = (1e-4, 2e-2)
+"""First and last of the linear schedule of 1000 timesteps."""
+LINEAR_LEAST_TIMESTEPS = 21
+"""With fewer the last beta would exceed `MAX_BETA`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +51,14 @@ class DiffusionConfig:
             raise ConfigError(
                 "diffusion.shift belongs to the cosine schedule; set it to 0 or use cosine"
             )
-        if self.num_timesteps < 2:
-            raise ConfigError(
-                f"diffusion.num_timesteps is {self.num_timesteps}, expected 2 or more"
-            )
+        least = 2 if self.schedule == "cosine" else LINEAR_LEAST_TIMESTEPS
+        check_ranges(
+            self,
+            "diffusion.",
+            num_timesteps=(least, INF),
+            clip_x_start=(ABOVE_ZERO, INF),
+            min_snr_gamma=(ABOVE_ZERO, INF),
+        )
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,9 @@ def _shift(betas: Tensor, shift: float) -> Tensor:
     return (1 - shifted / before).clamp(max=MAX_BETA)
 
 
-def linear_schedule(
-    num_timesteps: int = 1000,
-    *,
-    start: float = 1e-4,
-    end: float = 2e-2,
-    dtype: torch.dtype = torch.float64,
-) -> Schedule:
-    """Betas that grow evenly from `start` to `end`."""
+def linear_schedule(num_timesteps: int = 1000, *, dtype: torch.dtype = torch.float64) -> Schedule:
+    """Betas that grow evenly from 1e-4 to 0.02, times 1000 / T: as much noise in fewer steps."""
+    start, end = (beta * 1000 / num_timesteps for beta in LINEAR_BETAS)
     return _from_betas(torch.linspace(start, end, num_timesteps, dtype=dtype))
 
 

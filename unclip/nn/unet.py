@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu
 
+from unclip.config import BELOW_ONE, INF, check_ranges
 from unclip.errors import ConfigError, InputError
 from unclip.nn.embeddings import TimestepEmbedding, sinusoid
 from unclip.nn.initialise import zero
@@ -48,6 +49,9 @@ class UNetConfig:
     """Groups of every group norm; all widths are multiples of it."""
     dropout: float = 0.0
     """Share of activations dropped before a residual block's last convolution, in [0, 1)."""
+    positions: int = 0
+    """Side, in cells of the finest level, of a learned map added to the first features; 0 for none.
+    Convolutions know where they are only by the padding, of which a shallow network sees little."""
     unshuffle: int = 1
     """Side in pixels of the squares that the network sees as channels (space to depth)."""
     refine_channels: int = 0
@@ -55,15 +59,20 @@ class UNetConfig:
     the grid that `unshuffle` leaves; 0 for no such convolution."""
 
     def __post_init__(self) -> None:
-        least = {"in_channels": 1, "out_channels": 1, "extra_channels": 0, "depth": 1}
-        least |= {"head_dim": 1, "groups": 1, "unshuffle": 1, "refine_channels": 0}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise ConfigError(
-                    f"unet: {name} is {getattr(self, name)}, expected {smallest} or more"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"unet: dropout is {self.dropout}, expected [0, 1)")
+        check_ranges(
+            self,
+            "unet: ",
+            in_channels=(1, INF),
+            out_channels=(1, INF),
+            extra_channels=(0, INF),
+            positions=(0, INF),
+            depth=(1, INF),
+            head_dim=(1, INF),
+            groups=(1, INF),
+            unshuffle=(1, INF),
+            refine_channels=(0, INF),
+            dropout=(0, BELOW_ONE),
+        )
         if not self.channels or len(self.attention) != len(self.channels):
             raise ConfigError(
                 f"unet: attention has {len(self.attention)} entries and channels "
@@ -116,6 +125,8 @@ class UNet(nn.Module):
         if config.extra_channels:
             extra = config.extra_channels * patch
             self.conv_extra = zero(nn.Conv2d(extra, first, 3, padding=1, bias=False))
+        if config.positions:
+            self.positions = nn.Parameter(torch.zeros(first, config.positions, config.positions))
         self.time_embedding = TimestepEmbedding(first, config.temb_dim)
 
         # Every feature map of the way down is read once on the way up.
@@ -194,6 +205,8 @@ class UNet(nn.Module):
     def _read(self, x: Tensor, extra: Tensor | None) -> Tensor:
         factor = self.config.unshuffle
         h = self.conv_in(pixel_unshuffle(x, factor) if factor > 1 else x)
+        if self.config.positions:
+            h = h + self.positions.to(h.dtype)
         if extra is None:
             return h
         return h + self.conv_extra(pixel_unshuffle(extra, factor) if factor > 1 else extra)
@@ -221,6 +234,12 @@ class UNet(nn.Module):
             raise InputError(
                 f"the picture is {width}x{height} pixels, but this network takes multiples of "
                 f"{config.stride}: resize or pad it"
+            )
+        side = config.positions * config.unshuffle
+        if side and (height, width) != (side, side):
+            raise InputError(
+                f"the picture is {width}x{height} pixels, but this network knows the positions of "
+                f"{side}x{side}: resize it"
             )
         if extra is not None and extra.shape[1:] != (config.extra_channels, height, width):
             raise InputError(

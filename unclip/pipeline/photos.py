@@ -1,15 +1,12 @@
 """A user's picture as RGB, whatever it is: PNG, JPEG or WebP, rotated, see-through, 16 bit.
 
-The size is read from the header before anything is decoded, and other formats are never tried:
-most faults of image decoders lie in formats that nobody needs here.
+The size is read from the header before anything is decoded.
 """
 
 import hashlib
 import io
 import stat
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,44 +17,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from unclip.data.pictures import DAMAGE, FORMATS, MAX_PIXELS, plain
 from unclip.errors import InputError
 
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256_000_000
 MAX_SIDE_PX = 1024
 """Larger pictures are shrunk to it: CLIP looks at far fewer pixels."""
-
-ORIENTATION_TAG = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by its EXIF orientation."""
-
-# What Pillow's decoders are known to raise on damaged files.
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-
 
 Photo = Image.Image | str | Path | Tensor
 """A picture, its file, or values in [-1, 1] of shape (batch, 3, height, width)."""
@@ -146,36 +114,6 @@ def _check_header(image: Image.Image, name: str) -> None:
         raise InputError(
             f"{name} is an animation of {frames} frames, expected one picture: save one frame"
         )
-
-
-def plain(image: Image.Image) -> Image.Image:
-    """Turns a picture of any mode into RGB: upright, on white where it is see-through."""
-    orientation = _orientation(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _eight_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except DAMAGE:
-        return 1  # broken EXIF is no reason to refuse a good picture
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit grey; Pillow's own conversion would clip at 255."""
-    grey = np.asarray(image).astype(np.float64)
-    result = Image.fromarray((grey.clip(0, 65535) / 257).round().astype(np.uint8))
-    see_through = image.info.get("transparency")
-    if isinstance(see_through, int):
-        result = result.convert("LA")
-        result.putalpha(Image.fromarray(np.where(grey == see_through, 0, 255).astype(np.uint8)))
-    return result
 
 
 def fit_square(image: Image.Image, fit: str) -> Image.Image:

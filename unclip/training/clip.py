@@ -6,7 +6,7 @@ without those the gradient of several processes would be wrong.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from unclip.clip.tokenize import Tokenizer, open_clip_merges
 from unclip.clip.weights import MAX_LOGIT_SCALE, from_open_clip
 from unclip.data.images import CaptionedImages
 from unclip.errors import ConfigError
-from unclip.training.draws import Draws
+from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 from unclip.training.settings import TrainConfig
 
@@ -52,13 +52,15 @@ class ClipStage:
 
     name = "clip"
     channels_last = False
+    trained_on: Mapping[str, str] = {}
 
     def __init__(self, config: ClipRun) -> None:
         self.config = config
         text = config.model.text
         self.merges = open_clip_merges()
         self.tokenizer = Tokenizer(self.merges, text.vocab_size, text.context_length, text.clean)
-        self.dataset = CaptionedImages(config.images, config.model.image.image_size)
+        seed = data_seed(config.train.seed, self.name)
+        self.dataset = CaptionedImages(config.images, config.model.image.image_size, seed)
         self.model = open_clip.CLIP(**open_clip_config(config.model))
         self.criterion: open_clip.ClipLoss
 

@@ -11,6 +11,7 @@ from unclip.checkpoint import load_stage
 from unclip.clip.encoder import CLIP
 from unclip.clip.features import TextFeatures
 from unclip.clip.files import clip_from_stage
+from unclip.errors import ConfigError
 
 
 def load_clip(folder: str | Path) -> CLIP:
@@ -32,6 +33,24 @@ class FrozenClip:
         """Moves CLIP to the device and encodes the empty prompt once."""
         self.clip.to(device)
         self.null = self.text([""])
+
+    def check_fit(self, stage: str, **widths: int) -> None:
+        """Compares what a stage is made for with this CLIP.
+
+        Raises:
+            ConfigError: they differ; the message names the first difference.
+        """
+        config = self.clip.config
+        wanted = {
+            "embed_dim": config.embed_dim,
+            "text_width": config.text.width,
+            "context_length": config.text.context_length,
+        }
+        for name, value in widths.items():
+            if value != wanted[name]:
+                raise ConfigError(
+                    f"{stage}: model.{name} is {value}, but this CLIP's is {wanted[name]}: take it"
+                )
 
     @torch.no_grad()
     def text(self, prompts: Sequence[str]) -> TextFeatures:

@@ -13,6 +13,11 @@ from torch import Generator, Tensor
 from unclip.diffusion.noise import stream_key
 
 
+def data_seed(seed: int, stage: str) -> int:
+    """Seeds what a stage's data set draws (captions, crops), apart from all other draws."""
+    return stream_key(seed, f"{stage}:data")
+
+
 class Draws:
     """Draws for one batch; every row has its own generator, and calls follow each other in it."""
 

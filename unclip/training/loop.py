@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unclip.errors import CheckpointError
+from unclip.errors import CheckpointError, ConfigError
 from unclip.training.data import PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
@@ -75,9 +75,18 @@ class Trainer:
         self.progress, self.ema = Progress(), Ema(model, config.ema_decay)
         self.optimizer = make_optimizer(model, config)
         self.state = TrainState(model, self.ema, self.optimizer, self.progress)
-        about = {"world_size": accelerator.num_processes, "config": dict(run_config)}
+        about = {
+            "world_size": accelerator.num_processes,
+            "config": dict(run_config),
+            "trained_on": dict(stage.trained_on),
+        }
         self.checkpoints = Checkpoints(out / "checkpoints", config.keep, about)
         self.checkpoints.load_newest(self.state)
+        if self.progress.step > config.steps:
+            raise ConfigError(
+                f"{out} is at step {self.progress.step}, past train.steps {config.steps}: choose "
+                "more steps, or another --out"
+            )
         self.model = accelerator.prepare_model(model)
 
         self.meter = Meter(accelerator, config.batch_size)

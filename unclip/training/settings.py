@@ -3,25 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from unclip.config import ABOVE_ZERO, BELOW_ONE, INF, check_ranges
 from unclip.errors import ConfigError
-
-RANGES: dict[str, tuple[float, float]] = {
-    "steps": (1, float("inf")),
-    "batch_size": (1, float("inf")),
-    "accumulation": (1, float("inf")),
-    "lr": (0, float("inf")),
-    "eps": (0, float("inf")),
-    "weight_decay": (0, float("inf")),
-    "warmup_steps": (0, float("inf")),
-    "clip_norm": (0, float("inf")),
-    "ema_decay": (0, 1 - 1e-9),
-    "num_workers": (0, float("inf")),
-    "log_every": (1, float("inf")),
-    "save_every": (1, float("inf")),
-    "sheet_every": (1, float("inf")),
-    "max_nonfinite": (1, float("inf")),
-}
-"""Lowest and highest value of a setting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +43,25 @@ class TrainConfig:
     """Steps in a row refused for a non-finite loss or gradient, at which the run stops."""
 
     def __post_init__(self) -> None:
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                top = "below 1" if high < 1 else "more"
-                raise ConfigError(f"train.{name} is {getattr(self, name)}, expected {low} or {top}")
+        check_ranges(
+            self,
+            "train.",
+            seed=(0, 2**63 - 1),
+            steps=(1, INF),
+            batch_size=(1, INF),
+            accumulation=(1, INF),
+            lr=(0, INF),
+            eps=(0, INF),
+            weight_decay=(0, INF),
+            warmup_steps=(0, INF),
+            clip_norm=(ABOVE_ZERO, INF),
+            ema_decay=(0, BELOW_ONE),
+            num_workers=(0, INF),
+            log_every=(1, INF),
+            save_every=(1, INF),
+            sheet_every=(1, INF),
+            max_nonfinite=(1, INF),
+        )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"train.betas is {list(self.betas)}, expected two numbers in [0, 1)")
         if self.keep < 2:

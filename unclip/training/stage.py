@@ -1,5 +1,6 @@
 """What a stage brings to the training loop; it never touches ranks, devices or files of the run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,8 @@ class Stage(Protocol):
     """Part of the key of every random draw."""
     channels_last: bool
     """The model is convolutional and runs faster with channels last in memory."""
+    trained_on: Mapping[str, str]
+    """Fingerprints of the frozen companions, by name; a run never goes on with others."""
     model: Any
     dataset: MapDataset
 

@@ -122,7 +122,8 @@ class Checkpoints:
         A damaged one is named on stderr and passed over.
 
         Raises:
-            CheckpointError: there are checkpoints but none is whole, or it fits another model.
+            CheckpointError: there are checkpoints but none is whole, or it fits another model, or
+                it was trained on other companions (another CLIP) than are there now.
         """
         found = self.folders()
         for folder in reversed(found):
@@ -131,7 +132,7 @@ class Checkpoints:
             except CheckpointError as error:
                 print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
                 continue
-            _load(folder, state)
+            self._load(folder, state)
             self.newest_step = state.progress.step
             return
         if found:
@@ -139,6 +140,24 @@ class Checkpoints:
                 f"none of the {len(found)} checkpoints in {self.root} is whole: restore one, or "
                 "move the folder away to start again"
             )
+
+    def _load(self, folder: Path, state: TrainState) -> None:
+        record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        before, now = record.get("trained_on"), self.about.get("trained_on")
+        if before != now:
+            raise CheckpointError(
+                f"{folder} was trained on {_names(before)}, now there is {_names(now)}: put the "
+                "former back, or choose another --out"
+            )
+        # Copied in place, so that device and memory layout stay the model's own.
+        for module, name in ((state.model, "model"), (state.ema.average, "ema")):
+            tensors = read_tensors(folder / f"{name}.safetensors")
+            check_tensors(module, tensors, str(folder / f"{name}.safetensors"))
+            module.load_state_dict(tensors)
+        tensors = read_tensors(folder / "optimizer.safetensors")
+        load_optimizer_tensors(state.model, state.optimizer, tensors)
+        for field in fields(Progress):
+            setattr(state.progress, field.name, record.get(field.name, 0))
 
     def folders(self) -> list[Path]:
         """Lists the checkpoints, oldest first, whole or not."""
@@ -167,17 +186,11 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _load(folder: Path, state: TrainState) -> None:
-    # Copied in place, so that device and memory layout stay the model's own.
-    for module, name in ((state.model, "model"), (state.ema.average, "ema")):
-        tensors = read_tensors(folder / f"{name}.safetensors")
-        check_tensors(module, tensors, str(folder / f"{name}.safetensors"))
-        module.load_state_dict(tensors)
-    tensors = read_tensors(folder / "optimizer.safetensors")
-    load_optimizer_tensors(state.model, state.optimizer, tensors)
-    record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    for field in fields(Progress):
-        setattr(state.progress, field.name, record.get(field.name, 0))
+def _names(companions: Mapping[str, str] | None) -> str:
+    return (
+        ", ".join(f"{name} {fingerprint}" for name, fingerprint in (companions or {}).items())
+        or "none"
+    )
 
 
 def code_version() -> dict[str, str | None]:
