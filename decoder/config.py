@@ -17,6 +17,9 @@ class DecoderSampling:
     num_steps: int = 25
     guidance_scale: float = 8.0
     """Classifier-free guidance; 1 is none."""
+    guidance_interval: tuple[float, float] | None = None
+    """Fractions of the time, in [0, 1], outside of which guidance is off (arXiv 2404.07724); None
+    for everywhere."""
     sampler: SamplerName = "ddpm"
 
 
@@ -70,12 +73,24 @@ class DecoderConfig:
                 f"decoder: image_size {self.image_size} is no multiple of {self.unet.stride}, what "
                 "the levels and unshuffle divide it by"
             )
+        side = self.image_size // self.unet.unshuffle
+        if self.unet.positions not in (0, side):
+            raise ConfigError(
+                f"decoder: unet.positions is {self.unet.positions}, expected 0 or {side}: "
+                "image_size over unshuffle"
+            )
         check_ranges(
             self.sampling,
             "decoder: sampling.",
             num_steps=(1, self.diffusion.num_timesteps),
             guidance_scale=(0, INF),
         )
+        low, high = self.sampling.guidance_interval or (0, 1)
+        if not 0 <= low < high <= 1:
+            raise ConfigError(
+                f"decoder: sampling.guidance_interval is {[low, high]}, expected two numbers that "
+                "grow, in [0, 1]"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

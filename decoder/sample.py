@@ -87,6 +87,8 @@ def _network(
         lambda x, t: call(x, t, both),
         scale,
         channels=3,
+        interval=decoder.config.sampling.guidance_interval,
+        num_timesteps=schedule_length,
     )
 
 

@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unclip.nn.attention import set_attention_backend
     from unclip.pipeline.output import UnCLIPPipelineOutput
     from unclip.pipeline.pipeline import UnCLIPImageVariationPipeline, UnCLIPPipeline
 
 __version__ = "0.1.0"
 
-__all__ = ["UnCLIPImageVariationPipeline", "UnCLIPPipeline", "UnCLIPPipelineOutput"]
+__all__ = [
+    "UnCLIPImageVariationPipeline",
+    "UnCLIPPipeline",
+    "UnCLIPPipelineOutput",
+    "set_attention_backend",
+]
 
 
 def _check_stage_packages() -> None:
@@ -28,6 +34,10 @@ def _check_stage_packages() -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "set_attention_backend":
+        from unclip.nn.attention import set_attention_backend
+
+        return set_attention_backend
     if name in __all__:
         _check_stage_packages()
         from unclip.pipeline import output, pipeline

@@ -63,6 +63,10 @@ class UpsamplerConfig:
                 "upsampler: the network takes 6 channels (noised picture, low-resolution picture), "
                 "gives 3 and has no attention (unCLIP section 2.1)"
             )
+        if self.unet.positions:
+            raise ConfigError(
+                "upsampler: unet.positions must be 0: the network is trained on crops and run whole"
+            )
         if self.sampling.augmentation and not self.tells_augmentation:
             raise ConfigError(
                 "upsampler: sampling.augmentation needs a network with tells_augmentation: true"

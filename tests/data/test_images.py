@@ -134,6 +134,24 @@ def test_corrupt_pictures_are_skipped_and_counted(tmp_path: Path) -> None:
     assert dataset[5, 0]["skipped"] == 0
 
 
+def test_broken_exif_is_no_reason_to_skip_a_picture(tmp_path: Path) -> None:
+    paint(tmp_path / "0.webp", (0, 200, 0), size=20)
+    image = Image.open(tmp_path / "0.webp")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\xff\xff"
+    image.save(tmp_path / "0.webp", exif=exif, lossless=True)
+    (tmp_path / "0.txt").write_text("green")
+    sample = CaptionedImages(tmp_path, 8)[0, 0]
+    assert sample["skipped"] == 0
+    assert sample["image"][1].mean() == pytest.approx(200 / 127.5 - 1, abs=0.02)
+
+
+def test_a_csv_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    paint(tmp_path / "0.png")
+    (tmp_path / "metadata.csv").write_text(f"file_name,caption\n0.png,{'x' * 140_000}\n")
+    with pytest.raises(DataError, match=r"metadata\.csv cannot be read as CSV: field larger"):
+        read_folder(tmp_path)
+
+
 def test_nothing_usable(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"no picture")
     (tmp_path / "1.txt").write_text("x")
@@ -149,6 +167,8 @@ def test_caption_and_crop_are_functions_of_the_position(tmp_path: Path) -> None:
     said = [whole[0, position]["caption"] for position in range(40)]
     assert said == [whole[0, position]["caption"] for position in range(40)]
     assert set(said) == {"a", "b", "c"}
+    other_seed = CaptionedImages(root, 8, seed=1)
+    assert said != [other_seed[0, position]["caption"] for position in range(40)]
     first, again, other = (crops[0, position]["image"] for position in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -58,10 +58,10 @@ def test_faulty_settings() -> None:
         DiffusionConfig(num_timesteps=1)
     with pytest.raises(ConfigError, match="num_timesteps is 20, expected 21 or more"):
         DiffusionConfig(schedule="linear", num_timesteps=20)
-    with pytest.raises(ConfigError, match="min_snr_gamma is -5, expected above 0"):
-        DiffusionConfig(min_snr_gamma=-5)
-    with pytest.raises(ConfigError, match="clip_x_start is 0, expected above 0"):
-        DiffusionConfig(clip_x_start=0)
+    with pytest.raises(ConfigError, match=r"min_snr_gamma is -5\.0, expected above 0"):
+        DiffusionConfig(min_snr_gamma=-5.0)
+    with pytest.raises(ConfigError, match=r"clip_x_start is 0\.0, expected above 0"):
+        DiffusionConfig(clip_x_start=0.0)
     with pytest.raises(ConfigError, match="0 sampling steps asked for, expected 1 to 1000"):
         respace(1000, 0)
     with pytest.raises(ConfigError, match="expected 1 to 10"):

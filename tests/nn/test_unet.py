@@ -55,7 +55,7 @@ def test_what_is_added_to_the_stream_begins_at_zero() -> None:
 
 
 def test_gradients_reach_every_parameter(randomise) -> None:
-    config = replace(SMALL, extra_channels=2, unshuffle=2, refine_channels=3)
+    config = replace(SMALL, extra_channels=2, positions=8, unshuffle=2, refine_channels=3)
     unet = make(config, randomise)
     with torch.enable_grad():
         out = run(unet, torch.randn(2, 3, 16, 16), torch.randn(2, 2, 16, 16))
@@ -157,6 +157,23 @@ def test_refinement_reads_the_shuffled_answer_and_the_input(randomise) -> None:
     read = torch.cat([torch.nn.functional.silu(run(inside, x)), x], dim=1)
     expected = torch.nn.functional.conv2d(read, weight, bias, padding=1)
     assert torch.equal(run(unet, x), expected)
+
+
+def test_positions_are_added_to_the_first_features(randomise) -> None:
+    config = replace(SMALL, unshuffle=2)
+    unet = make(replace(config, positions=4), randomise)
+    inside = UNet(config).eval()
+    tensors = unet.state_dict()
+    inside.load_state_dict({k: v for k, v in tensors.items() if k != "positions"}, strict=True)
+    x = torch.randn(2, 3, 8, 8)
+    hook = inside.conv_in.register_forward_hook(lambda *got: got[2] + tensors["positions"])
+    expected = run(inside, x)
+    hook.remove()
+    assert torch.equal(run(unet, x), expected)
+    assert not torch.allclose(run(inside, x), expected)
+    with pytest.raises(InputError, match="16x8 pixels, but this network knows the posi"):
+        run(unet, torch.randn(1, 3, 8, 16))
+    assert not UNet(replace(config, positions=4)).positions.any()
 
 
 def test_convolutional_network_runs_at_any_size(randomise) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class ToyData:
 
 class ToyStage:
     name = "toy"
+    trained_on: Mapping[str, str] = {}
 
     def __init__(self, config: ToyRun) -> None:
         self.config, self.channels_last = config, config.channels_last

@@ -2,33 +2,16 @@
 
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from processes import TWO, contents, finish
 from safetensors.torch import load_file
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-TWO = (
-    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
-    *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
-    *("--dynamo_backend", "no", "--main_process_port", "0"),
-)
-
-
-def finish(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == code, output
-    return output
-
-
-def contents(out: Path, step: int = 10) -> dict[str, bytes]:
-    folder = out / "checkpoints" / f"step_{step:08d}"
-    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
 def test_ten_steps_are_five_and_five(tmp_path: Path, start_toy: Start) -> None:

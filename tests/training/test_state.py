@@ -72,6 +72,18 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert not kept
 
 
+def test_other_companions_are_refused(tmp_path: Path) -> None:
+    about = {"trained_on": {"clip": "aa"}}
+    Checkpoints(tmp_path, 2, about).save(state())
+    Checkpoints(tmp_path, 2, about).load_newest(state())
+    fresh = state()
+    before = {name: value.clone() for name, value in fresh.model.state_dict().items()}
+    with pytest.raises(CheckpointError, match="trained on the clip aa, now there is the clip bb"):
+        Checkpoints(tmp_path, 2, {"trained_on": {"clip": "bb"}}).load_newest(fresh)
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     saved(tmp_path, 10, 20, 30, 40)
     assert names(tmp_path) == ["step_00000030", "step_00000040"]

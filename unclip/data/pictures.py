@@ -5,6 +5,7 @@ needs here.
 """
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -60,10 +61,12 @@ def plain(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     # Read, not applied by Pillow's exif_transpose: that writes the EXIF anew, and fails where it is
     # broken, which is no reason to refuse a good picture.
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except DAMAGE:
-        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return int(image.getexif().get(ORIENTATION_TAG, 1))
+        except DAMAGE:
+            return 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -50,8 +50,9 @@ class UNetConfig:
     dropout: float = 0.0
     """Share of activations dropped before a residual block's last convolution, in [0, 1)."""
     positions: int = 0
-    """Side, in cells of the finest level, of a learned map added to the first features; 0 for none.
-    Convolutions know where they are only by the padding, of which a shallow network sees little."""
+    """Rows and columns of the finest level, each with a learned vector that is added to the first
+    features; 0 for none. Convolutions know where they are only by the padding, of which a shallow
+    network sees little."""
     unshuffle: int = 1
     """Side in pixels of the squares that the network sees as channels (space to depth)."""
     refine_channels: int = 0
@@ -126,7 +127,8 @@ class UNet(nn.Module):
             extra = config.extra_channels * patch
             self.conv_extra = zero(nn.Conv2d(extra, first, 3, padding=1, bias=False))
         if config.positions:
-            self.positions = nn.Parameter(torch.zeros(first, config.positions, config.positions))
+            self.row_embedding = nn.Parameter(torch.zeros(first, config.positions, 1))
+            self.column_embedding = nn.Parameter(torch.zeros(first, 1, config.positions))
         self.time_embedding = TimestepEmbedding(first, config.temb_dim)
 
         # Every feature map of the way down is read once on the way up.
@@ -206,7 +208,7 @@ class UNet(nn.Module):
         factor = self.config.unshuffle
         h = self.conv_in(pixel_unshuffle(x, factor) if factor > 1 else x)
         if self.config.positions:
-            h = h + self.positions.to(h.dtype)
+            h = h + (self.row_embedding + self.column_embedding).to(h.dtype)
         if extra is None:
             return h
         return h + self.conv_extra(pixel_unshuffle(extra, factor) if factor > 1 else extra)

@@ -19,6 +19,7 @@ MAY_CHANGE = {
     for name in (
         "steps",
         "accumulation",
+        "attention",
         "num_workers",
         "log_every",
         "save_every",

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from unclip.errors import CheckpointError, ConfigError
+from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
@@ -37,9 +38,11 @@ def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str,
     Raises:
         ConfigError: the processes are not those of the launch or do not divide the batch, or
             another job trains in `out`.
+        BackendError: `config.attention` cannot be had here.
         TrainingDivergedError: too many steps in a row were not finite.
         SystemExit: with 128 + its number after SIGTERM or SIGINT, when all is saved.
     """
+    set_attention_backend(config.attention)
     accelerator = make_accelerator(config)
     mine = claim(out, dict(run_config)) if accelerator.is_main_process else nullcontext()
     with mine, StopSignal() as stop:

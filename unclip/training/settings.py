@@ -32,6 +32,8 @@ class TrainConfig:
     """Of the float32 average of the weights, per step; shorter at the start."""
     precision: Literal["bf16", "float32"] = "bf16"
     """Of the forward pass; weights, optimiser and average are float32."""
+    attention: Literal["sdpa", "xformers"] = "sdpa"
+    """The kernels of all attention; xformers needs the extra of that name and a CUDA device."""
     num_workers: int = 0
     """Processes that load data, beside each training process."""
     log_every: int = 50

@@ -188,7 +188,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _names(companions: Mapping[str, str] | None) -> str:
     return (
-        ", ".join(f"{name} {fingerprint}" for name, fingerprint in (companions or {}).items())
+        ", ".join(f"the {name} {fingerprint}" for name, fingerprint in (companions or {}).items())
         or "none"
     )
 
