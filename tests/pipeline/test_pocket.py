@@ -45,7 +45,7 @@ def test_the_recipe_is_what_the_bundled_networks_are(pocket: UnCLIPPipeline) -> 
 
 
 def test_all_stages_are_within_20_megabytes() -> None:
-    weights = list(bundled_folder("pocket").rglob("*.safetensors"))
+    weights = list(bundled_folder().rglob("*.safetensors"))
     assert len(weights) == 5
     assert sum(path.stat().st_size for path in weights) <= 20_000_000
 
