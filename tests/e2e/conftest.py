@@ -1,6 +1,5 @@
 """The installed command, in a process of its own."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,19 +8,13 @@ from pathlib import Path
 
 import pytest
 
-PLACE = Path(__file__).parents[1] / "pipeline" / "tiny_model.py"
 SCRIPT = Path(sys.executable).with_name("unclip")
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tiny_runs: Path) -> Path:
     """A model folder of random weights."""
-    spec = importlib.util.spec_from_file_location("tiny_model_of_e2e", PLACE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make_model(tmp_path_factory.mktemp("tiny"))
+    return tiny_runs / "model"
 
 
 @pytest.fixture

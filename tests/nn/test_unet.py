@@ -164,16 +164,19 @@ def test_positions_are_added_to_the_first_features(randomise) -> None:
     unet = make(replace(config, positions=4), randomise)
     inside = UNet(config).eval()
     tensors = unet.state_dict()
-    inside.load_state_dict({k: v for k, v in tensors.items() if k != "positions"}, strict=True)
+    positions = tensors.pop("row_embedding") + tensors.pop("column_embedding")
+    inside.load_state_dict(tensors, strict=True)
     x = torch.randn(2, 3, 8, 8)
-    hook = inside.conv_in.register_forward_hook(lambda *got: got[2] + tensors["positions"])
+    hook = inside.conv_in.register_forward_hook(lambda *got: got[2] + positions)
     expected = run(inside, x)
     hook.remove()
     assert torch.equal(run(unet, x), expected)
     assert not torch.allclose(run(inside, x), expected)
     with pytest.raises(InputError, match="16x8 pixels, but this network knows the posi"):
         run(unet, torch.randn(1, 3, 8, 16))
-    assert not UNet(replace(config, positions=4)).positions.any()
+    fresh = UNet(replace(config, positions=4))
+    assert not fresh.row_embedding.any()
+    assert not fresh.column_embedding.any()
 
 
 def test_convolutional_network_runs_at_any_size(randomise) -> None:

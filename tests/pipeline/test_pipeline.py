@@ -11,6 +11,7 @@ from PIL import Image
 import unclip
 from unclip.diffusion.samplers import Step
 from unclip.errors import BackendError, CancelledError, InputError
+from unclip.nn.attention import set_attention_backend
 from unclip.pipeline.output import Picture
 from unclip.pipeline.pipeline import UnCLIPImageVariationPipeline, UnCLIPPipeline
 
@@ -27,7 +28,9 @@ def test_the_public_names() -> None:
         "UnCLIPImageVariationPipeline",
         "UnCLIPPipeline",
         "UnCLIPPipelineOutput",
+        "set_attention_backend",
     }
+    assert unclip.set_attention_backend is set_attention_backend
 
 
 def test_as_in_diffusers(tiny_model: Path) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 from torch import Tensor
 
 from unclip.checkpoint import StageFolder, read_tensors, save_stage
-from unclip.clip.config import CLIPConfig
+from unclip.clip.config import OPENAI_MEAN, OPENAI_STD, CLIPConfig
 from unclip.clip.files import MERGES, build_clip, clip_to_stage
 from unclip.clip.tokenize import open_clip_merges, parse_merges
-from unclip.clip.weights import from_hugging_face, from_open_clip
+from unclip.clip.weights import Triple, from_hugging_face, from_open_clip
 from unclip.errors import CheckpointError, UnCLIPError
 
 OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors")
@@ -53,9 +53,9 @@ def import_clip(source: Path, out: Path) -> str:
 
 def _from_open_clip(source: Path) -> tuple[CLIPConfig, dict[str, Tensor]]:
     about = _read_json(source / OPEN_CLIP[0])
-    pixels = _pixels(about.get("preprocess_cfg") or {}, "mean", "std")
+    mean, std = _pixels(about.get("preprocess_cfg") or {}, "mean", "std")
     model_config = about.get("model_cfg", about)
-    return from_open_clip(read_tensors(source / OPEN_CLIP[1]), model_config, **pixels)
+    return from_open_clip(read_tensors(source / OPEN_CLIP[1]), model_config, mean=mean, std=std)
 
 
 def _from_hugging_face(source: Path) -> tuple[CLIPConfig, dict[str, Tensor]]:
@@ -68,18 +68,16 @@ def _from_hugging_face(source: Path) -> tuple[CLIPConfig, dict[str, Tensor]]:
         )
     beside = source / PREPROCESSOR
     processor = _read_json(beside) if beside.is_file() else {}
-    pixels = _pixels(processor, "image_mean", "image_std")
-    return from_hugging_face(read_tensors(source / HUGGING_FACE[1]), text, vision, **pixels)
+    mean, std = _pixels(processor, "image_mean", "image_std")
+    return from_hugging_face(
+        read_tensors(source / HUGGING_FACE[1]), text, vision, mean=mean, std=std
+    )
 
 
-def _pixels(about: Mapping[str, Any], mean: str, std: str) -> dict[str, tuple[float, ...]]:
-    """How pixels are normalised, where the folder says so."""
-    keys = {"mean": mean, "std": std}
-    return {
-        name: tuple(float(value) for value in about[key])
-        for name, key in keys.items()
-        if key in about
-    }
+def _pixels(about: Mapping[str, Any], mean: str, std: str) -> tuple[Triple, Triple]:
+    """How pixels are normalised: as the folder says, or else as OpenAI's CLIPs are."""
+    means, stds = about.get(mean, OPENAI_MEAN), about.get(std, OPENAI_STD)
+    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
