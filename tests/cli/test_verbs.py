@@ -1,6 +1,7 @@
 """Every verb but `generate`, run in this process on a tiny model."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,25 @@ def test_help(unclip: Command, verb: str) -> None:
     done = unclip(verb, "--help")
     assert done.code == 0
     assert "Usage: unclip" in done.out
+
+
+def test_an_interrupt_that_python_would_drop(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Callback:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def app(**_: object) -> int:
+        Callback()
+        time.sleep(20)
+        return 0
+
+    monkeypatch.setattr("unclip.cli.main.app", app)
+    before = sys.unraisablehook
+    assert main(["doctor"]) == 130
+    assert "error: interrupted" in capfd.readouterr().err
+    assert sys.unraisablehook is before
 
 
 def test_calls_that_name_no_verb(unclip: Command) -> None:
