@@ -115,6 +115,7 @@ def test_results_and_notes(capfd: Captured) -> None:
 
 
 def test_only_the_first_process_prints(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert fail(InputError("x"), capfd, as_json=True) == (2, "", "")
     monkeypatch.setenv("RANK", "0")

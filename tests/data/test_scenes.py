@@ -138,7 +138,7 @@ def test_the_fixture_is_small_and_licensed() -> None:
     about = index()
     assert len(about["drawings"]) == len(THINGS) * len(SOURCES)
     assert {source["licence"] for source in about["sources"].values()} == {"Apache-2.0", "MIT"}
-    third_party = (FOLDER.parents[2] / "THIRD_PARTY.md").read_text()
+    third_party = (Path(__file__).resolve().parents[2] / "THIRD_PARTY.md").read_text()
     for source in about["sources"].values():
         assert source["author"] in third_party
     for entry in about["drawings"]:

@@ -179,9 +179,10 @@ def test_a_signal_keeps_what_is_finished(
         assert read_record(tmp_path / name).prompt == "x"
 
 
-def test_a_signal_while_the_model_loads(start: Start, tiny_model: Path) -> None:
-    process = start("unclip", "generate", "x", "--model", tiny_model)
-    time.sleep(0.8)
+@pytest.mark.parametrize("seconds", [0.45, 0.6, 0.8, 1.0])
+def test_a_signal_while_the_model_loads(start: Start, tiny_model: Path, seconds: float) -> None:
+    process = start("unclip", "generate", "x", "-n", "500", "--model", tiny_model)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     out, err = finish(process, 130)
     assert out == ""

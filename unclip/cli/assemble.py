@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from unclip.cli import options
+from unclip.cli.interrupts import interrupt_held
 from unclip.cli.report import Report, run
 
 Parts = Annotated[
@@ -35,11 +36,12 @@ def assemble(
     """Join trained stages to a model folder."""
 
     def work(report: Report) -> None:
-        import torch
+        with interrupt_held():
+            import torch
 
-        from unclip.pipeline.assemble import assemble as join
-        from unclip.pipeline.assemble import parse_parts
-        from unclip.pipeline.devices import choose_dtype
+            from unclip.pipeline.assemble import assemble as join
+            from unclip.pipeline.assemble import parse_parts
+            from unclip.pipeline.devices import choose_dtype
 
         found = parse_parts(parts)
         stored = None if dtype is None else choose_dtype(dtype, torch.device("cpu"))

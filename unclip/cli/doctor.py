@@ -6,6 +6,7 @@ from typing import Any
 
 from unclip import __version__
 from unclip.cli import options
+from unclip.cli.interrupts import interrupt_held
 from unclip.cli.report import Report, run
 from unclip.errors import UnCLIPError
 
@@ -14,9 +15,10 @@ def doctor(as_json: options.Json = False, verbose: options.Verbose = False) -> i
     """Show devices, precisions, attention backends, memory, and what would run."""
 
     def work(report: Report) -> None:
-        import torch
+        with interrupt_held():
+            import torch
 
-        from unclip.pipeline.devices import available_devices
+            from unclip.pipeline.devices import available_devices
 
         report.result |= {
             "unclip": __version__,

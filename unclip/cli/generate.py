@@ -80,9 +80,12 @@ def read_prompts(given: list[str], file: str | None, *, alone: bool) -> list[str
         return [printable(prompt) for prompt in given]
     if file == "-" and not alone:
         raise InputError("--prompts - can feed one process only: give a file")
+    if file == "-" and sys.stdin is None:
+        raise InputError("--prompts -: there is no standard input")
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        lines = content.decode("utf-8-sig").splitlines()
+        # Not splitlines: a prompt may hold a Unicode line separator.
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"--prompts {file} is no UTF-8 text: save it as UTF-8") from error
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unclip.cli import options
+from unclip.cli.interrupts import interrupt_held
 from unclip.cli.report import Report, run
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -45,7 +46,8 @@ def _picture(path: str) -> dict[str, Any]:
 
 
 def _model(name: str) -> dict[str, Any]:
-    from unclip.pipeline.folders import find_model, read_model
+    with interrupt_held():
+        from unclip.pipeline.folders import find_model, read_model
 
     folder, source = find_model(name)
     model = read_model(folder)

@@ -3,11 +3,9 @@
 No verb imports PyTorch before it must: `unclip --help` answers at once.
 """
 
-import _thread
 import sys
-import threading
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -28,7 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-AGAIN_SECONDS = 0.05
 VERBS = {verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble)}
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
@@ -59,7 +56,6 @@ def _options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    before, sys.unraisablehook = sys.unraisablehook, _interrupt_again
     try:
         code = app(args=arguments, prog_name="unclip", standalone_mode=False)
     except WRONG_CALL as error:
@@ -69,20 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(verb, InputError(f"{message} (see {where})"), as_json=_json(arguments))
     except (typer.Abort, KeyboardInterrupt):
         return refuse("unclip", CancelledError("interrupted"), as_json=_json(arguments))
-    finally:
-        sys.unraisablehook = before
     return code if isinstance(code, int) else 0
-
-
-def _interrupt_again(lost: Any) -> None:
-    """Python drops a Ctrl-C that falls into a callback, as its import locks have: raise it anew."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        # Later: raised in here it would be dropped again.
-        again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
-        again.daemon = True
-        again.start()
-    else:
-        sys.__unraisablehook__(lost)
 
 
 def _json(arguments: Sequence[str]) -> bool:

@@ -29,7 +29,7 @@ class Report:
         from rich.console import Console
 
         self.verb, self.as_json = verb, as_json
-        self.quiet = os.environ.get("RANK", "0") != "0"
+        self.quiet = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
         """Of several processes only the first prints."""
         self.result: dict[str, Any] = {}
         """What `--json` prints."""

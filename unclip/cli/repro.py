@@ -1,5 +1,6 @@
 """`unclip repro`: makes a picture again from what its file says, and compares."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from unclip import __version__
 from unclip.cli import options
+from unclip.cli.interrupts import interrupt_held
 from unclip.cli.outputs import plan
 from unclip.cli.report import Report, run
 from unclip.errors import CheckpointError, InputError
@@ -46,12 +48,15 @@ def repro(
         target = out or str(Path(file).with_name(f"{Path(file).stem}-repro.png"))
         files = plan(target, [record.prompt or "variation"], [record.seed], grid=False, force=force)
         files.check([0])
+        if any(os.path.exists(path) and os.path.samefile(file, path) for path in files.pictures):
+            raise InputError(f"--out {target} is the picture itself: choose another")
         if record.version != __version__:
             report.note(f"made by unclip {record.version}, this is {__version__}: it may differ")
 
         # From here on it takes PyTorch.
-        from unclip.cli.pictures import load
-        from unclip.cli.remake import remake
+        with interrupt_held():
+            from unclip.cli.pictures import load
+            from unclip.cli.remake import remake
 
         pipe = load(report, name, device or record.machine.device, record.machine.dtype)
         if pipe.record.hash != record.model.hash:

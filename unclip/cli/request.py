@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from unclip.cli.interrupts import interrupt_held
 from unclip.cli.outputs import Plan, plan
 from unclip.cli.processes import Processes, from_first, joined, this_process, together
 from unclip.cli.report import Report
@@ -60,10 +61,11 @@ def _make(
     report: Report, request: Request, files: Plan, seeds: Sequence[int], processes: Processes
 ) -> None:
     # From here on it takes PyTorch.
-    from unclip.cli.pictures import Order, load, make
-    from unclip.pipeline.photos import fit_square, read_photo
-    from unclip.pipeline.settings import Settings
-    from unclip.pipeline.variations import parse_strength
+    with interrupt_held():
+        from unclip.cli.pictures import Order, load, make
+        from unclip.pipeline.photos import fit_square, read_photo
+        from unclip.pipeline.settings import Settings
+        from unclip.pipeline.variations import parse_strength
 
     photo = None
     if request.photo is not None:

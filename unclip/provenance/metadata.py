@@ -74,7 +74,8 @@ def read_picture_text(path: str | Path) -> PictureText:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a size that is only told here
             with Image.open(path, formats=FORMATS) as image:
-                text = getattr(image, "text", {}) if image.format == "PNG" else {}
+                # Not `image.text`, which decodes the picture to find text behind the pixels.
+                text = image.info if image.format == "PNG" else {}
                 raw, line = text.get(KEY), text.get(PARAMETERS)
                 form, (width, height) = str(image.format), image.size
     except Image.UnidentifiedImageError as error:
