@@ -118,7 +118,7 @@ def test_only_the_first_process_prints(capfd: Captured, monkeypatch: pytest.Monk
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert fail(InputError("x"), capfd, as_json=True) == (2, "", "")
-    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")  # a rank alone is no launch
     assert fail(InputError("x"), capfd)[2] == "error: x\n"
 
 
