@@ -36,10 +36,9 @@ class DecoderStage:
         self.schedule = build_schedule(config.model.diffusion)
         self.clip = FrozenClip(config.clip)
         self.trained_on = {"clip": self.clip.fingerprint}
-        model = config.model
-        self.clip.check_fit("decoder", embed_dim=model.embed_dim, text_width=model.text_width)
+        self.clip.check_fit(self.name, config.model)
         seed = data_seed(config.train.seed, self.name)
-        self.dataset = CaptionedImages(config.images, model.image_size, seed)
+        self.dataset = CaptionedImages(config.images, config.model.image_size, seed)
         self.model = Decoder(config.model)
 
     def prepare(self, device: torch.device) -> None:

@@ -34,13 +34,7 @@ class PriorStage:
         self.schedule = build_schedule(config.model.diffusion)
         self.clip = FrozenClip(config.clip)
         self.trained_on = {"clip": self.clip.fingerprint}
-        model = config.model
-        self.clip.check_fit(
-            "prior",
-            embed_dim=model.embed_dim,
-            text_width=model.text_width,
-            context_length=model.context_length,
-        )
+        self.clip.check_fit(self.name, config.model)
         size_px = self.clip.clip.config.image.image_size
         seed = data_seed(config.train.seed, self.name)
         self.dataset = CaptionedImages(config.images, size_px, seed)

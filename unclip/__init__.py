@@ -1,5 +1,6 @@
 """unclip: a complete open unCLIP (DALL-E 2) system. Nothing heavy is imported until it is used."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from unclip.pipeline.pipeline import UnCLIPImageVariationPipeline, UnCLIPPipeline
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "UnCLIPImageVariationPipeline": "unclip.pipeline.pipeline",
+    "UnCLIPPipeline": "unclip.pipeline.pipeline",
+    "UnCLIPPipelineOutput": "unclip.pipeline.output",
+    "set_attention_backend": "unclip.nn.attention",
+}
+"""The modules that public names come from."""
 
 __all__ = [
     "UnCLIPImageVariationPipeline",
@@ -34,13 +43,7 @@ def _check_stage_packages() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "set_attention_backend":
-        from unclip.nn.attention import set_attention_backend
-
-        return set_attention_backend
-    if name in __all__:
+    if name in _HOMES:
         _check_stage_packages()
-        from unclip.pipeline import output, pipeline
-
-        return getattr(pipeline, name, None) or getattr(output, name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,9 @@
 Every message is one line that says what was got, what was expected and what to do.
 """
 
+import sys
+from collections.abc import Callable
+
 
 class UnCLIPError(Exception):
     """Base of all errors raised on purpose; `exit_code` is the process's exit status."""
@@ -56,3 +59,14 @@ class CancelledError(UnCLIPError):
     """Sampling was stopped by its callback or by Ctrl-C; what was finished is kept."""
 
     exit_code = 130
+
+
+def run_command(work: Callable[[], str]) -> int:
+    """Runs a module's command: prints what it returns, or its error as one line; returns the exit
+    code."""
+    try:
+        print(work())
+    except UnCLIPError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0

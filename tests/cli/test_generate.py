@@ -95,6 +95,15 @@ def test_prompts_from_a_file(unclip: Command, here: Path, monkeypatch: pytest.Mo
     assert [p["prompt"] for p in done.json["pictures"]] == ["a red apple", "Äpfel"]
 
 
+def test_only_line_ends_part_prompts(unclip: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("p.txt").write_text("a red\u2028apple\r\na\x85key\n", encoding="utf-8", newline="")
+    done = unclip("generate", "--prompts", "p.txt", "--seed", "4", "--json", tiny=True)
+    assert [p["seed"] for p in done.json["pictures"]] == [4, 5]
+    monkeypatch.setattr(sys, "stdin", None)
+    done = unclip("generate", "--prompts", "-", tiny=True)
+    assert (done.code, done.error) == (2, "--prompts -: there is no standard input")
+
+
 def test_long_prompts_are_told(unclip: Command) -> None:
     done = unclip("generate", "one two three four five six seven eight nine ten eleven", tiny=True)
     assert done.code == 0

@@ -150,6 +150,19 @@ def test_repro_tells_a_difference(unclip: Command) -> None:
     assert "differs from b.png by up to" in done.err
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_repro_never_overwrites_what_it_compares(unclip: Command, link: bool) -> None:
+    unclip("generate", "x", "--seed", "1", "--out", "a.png", tiny=True)
+    before = Path("a.png").read_bytes()
+    if link:
+        Path("b.png").symlink_to("a.png")
+    out = "b.png" if link else "a.png"
+    done = unclip("repro", "a.png", "--model", "../tiny", "--out", out, "--force")
+    assert done.code == 2
+    assert "is the picture itself" in done.error
+    assert Path("a.png").read_bytes() == before
+
+
 def test_repro_refuses_another_model(unclip: Command, tiny_runs: Path, here: Path) -> None:
     unclip("generate", "x", "--seed", "1", "--out", "a", tiny=True)
     parts = [f"{name}={tiny_runs / name}" for name in ("clip", "prior", "decoder")]

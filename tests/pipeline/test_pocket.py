@@ -67,18 +67,19 @@ def test_the_decoder_is_within_1_2_gigaflop() -> None:
     assert 0.9e9 < counter.get_total_flops() <= 1.2e9
 
 
+def paint(pocket: UnCLIPPipeline, prompt: str) -> np.ndarray:
+    """Four pictures of a prompt at 64 px, in [0, 1]."""
+    settings = {"num_images_per_prompt": 4, "seed": 0, "size": 64, "output_type": "np"}
+    images = pocket(prompt, **settings).images
+    assert isinstance(images, np.ndarray)
+    return images
+
+
 @pytest.mark.parametrize(
     ("colour", "channel"), [("red", 0), ("green", 1), ("blue", 2)], ids=lambda value: str(value)
 )
 def test_the_colour_asked_for_is_painted(pocket: UnCLIPPipeline, colour: str, channel: int) -> None:
-    images = pocket(
-        f"a {colour} apple on a white background, cartoon",
-        num_images_per_prompt=4,
-        seed=0,
-        size=64,
-        output_type="np",
-    ).images
-    assert isinstance(images, np.ndarray)
+    images = paint(pocket, f"a {colour} apple on a white background, cartoon")
     others = [other for other in range(3) if other != channel]
     lead = images[..., channel] - images[..., others].max(-1)
     painted = images.min(-1) < 0.7  # what is not the background
@@ -89,14 +90,7 @@ def test_the_colour_asked_for_is_painted(pocket: UnCLIPPipeline, colour: str, ch
 
 
 def test_a_pencil_drawing_is_grey_on_white(pocket: UnCLIPPipeline) -> None:
-    images = pocket(
-        "an astronaut riding a horse, pencil drawing",
-        num_images_per_prompt=4,
-        seed=0,
-        size=64,
-        output_type="np",
-    ).images
-    assert isinstance(images, np.ndarray)
+    images = paint(pocket, "an astronaut riding a horse, pencil drawing")
     assert np.ptp(images, axis=-1).mean() < 0.05
     assert np.median(images) > 0.85
     assert (images < 0.4).mean() > 0.02

@@ -193,3 +193,10 @@ def test_another_program_reads_it(tmp_path: Path, prompt: str) -> None:
     (tags,) = json.loads(seen)
     assert tags["Parameters"].splitlines() == parameters(record).splitlines()
     assert json.loads(tags["Unclip"]) == to_dict(record)
+
+
+def test_a_record_is_read_without_its_pixels(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.png", RECORD).read_bytes()
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole[: whole.index(b"IDAT") + 8])
+    assert read_record(cut) == RECORD

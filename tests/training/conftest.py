@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,32 +35,40 @@ def toy_config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def toy(toy_config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def reset_accelerate() -> Iterator[Callable[[], None]]:
+    """Lets Accelerate begin anew in this process; at the end it is left so."""
+
+    def reset() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+    yield reset
+    reset()
+
+
+@pytest.fixture
+def toy(
+    toy_config: Path, reset_accelerate: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
     """`toy(out, "train.steps=5")` trains in this process and returns the exit code."""
     monkeypatch.setattr(tracking, "find_spec", lambda _: None)  # TensorBoard is slow to start
 
     def run(out: Path, *overrides: str) -> int:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+        reset_accelerate()
         sets = [part for override in overrides for part in ("--set", override)]
         return toy_stage.main(["--config", str(toy_config), "--out", str(out), *sets])
 
-    yield run
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    return run
 
 
 @pytest.fixture
-def start_toy(toy_config: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """`start_toy(out, "train.steps=5", launcher=[...])` starts a fresh process."""
+def start_training() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts a command on the CPU; it does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(
-        out: Path, *overrides: str, launcher: tuple[str, ...] = (sys.executable,)
-    ) -> "subprocess.Popen[str]":
-        sets = [part for override in overrides for part in ("--set", override)]
+    def start(command: Sequence[str]) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [*launcher, str(SCRIPT), "--config", str(toy_config), "--out", str(out), *sets],
+            command,
             env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,3 +83,18 @@ def start_toy(toy_config: Path) -> Iterator[Callable[..., "subprocess.Popen[str]
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+@pytest.fixture
+def start_toy(toy_config: Path, start_training: Callable) -> Callable[..., "subprocess.Popen[str]"]:
+    """`start_toy(out, "train.steps=5", launcher=[...])` starts a fresh process."""
+
+    def start(
+        out: Path, *overrides: str, launcher: tuple[str, ...] = (sys.executable,)
+    ) -> "subprocess.Popen[str]":
+        sets = [part for override in overrides for part in ("--set", override)]
+        return start_training(
+            [*launcher, str(SCRIPT), "--config", str(toy_config), "--out", str(out), *sets]
+        )
+
+    return start

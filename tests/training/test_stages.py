@@ -1,14 +1,12 @@
 """The real stages at the width of configs/tiny: what they refuse, and what a run is bound to."""
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from processes import TWO, contents, finish
 
@@ -29,22 +27,21 @@ MODULES = {
 
 
 @pytest.fixture
-def train(tmp_path: Path, tiny_world: Path, tiny_chain) -> Iterator[Train]:
+def train(
+    tmp_path: Path, tiny_world: Path, tiny_chain, reset_accelerate: Callable[[], None]
+) -> Train:
     """`train("prior", "train.steps=2", out=...)` runs a stage in this process."""
     mains = {"clip": train_clip, "prior": train_prior, "decoder": train_decoder}
 
     def run(stage: str, *overrides: str, out: Path | None = None) -> int:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+        reset_accelerate()
         arguments = ["--config", str(CONFIGS / f"{stage}.yaml")]
         arguments += ["--out", str(out or tmp_path / stage)]
         for setting in (*settings(stage, tiny_world, tiny_chain.final("clip")), *overrides):
             arguments += ["--set", setting]
         return mains.get(stage, train_upsampler)(arguments)
 
-    yield run
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    return run
 
 
 def settings(stage: str, world: Path, clip: Path) -> list[str]:
@@ -151,7 +148,9 @@ def test_fewer_steps_than_are_done_are_refused(
 
 
 @pytest.fixture
-def start(tmp_path: Path, tiny_world: Path, tiny_chain) -> Callable[..., "subprocess.Popen[str]"]:
+def start(
+    tmp_path: Path, tiny_world: Path, tiny_chain, start_training: Callable
+) -> Callable[..., "subprocess.Popen[str]"]:
     """`start("prior", "whole", "train.steps=4", launcher=TWO)` starts a fresh process."""
 
     def run(
@@ -161,13 +160,7 @@ def start(tmp_path: Path, tiny_world: Path, tiny_chain) -> Callable[..., "subpro
         command += ["--out", str(tmp_path / out)]
         for setting in (*settings(stage, tiny_world, tiny_chain.final("clip")), *overrides):
             command += ["--set", setting]
-        return subprocess.Popen(
-            command,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start_training(command)
 
     return run
 

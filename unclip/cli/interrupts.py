@@ -1,9 +1,10 @@
 """Ctrl-C while libraries are loading."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from unclip.training.signals import StopSignal
 
 
 @contextmanager
@@ -14,14 +15,7 @@ def interrupt_held() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: after the block, if one came.
     """
-    before, received = signal.getsignal(signal.SIGINT), []
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+    with StopSignal() as stop:
         yield
-        return
-    signal.signal(signal.SIGINT, lambda *_: received.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if received:
-        raise KeyboardInterrupt
+    if stop.received:
+        signal.raise_signal(stop.received)

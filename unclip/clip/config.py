@@ -6,6 +6,7 @@ The defaults are those of ViT-L/14, save the activation: OpenAI's own weights us
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unclip.config import INF, check_ranges
 from unclip.errors import ConfigError
 
 Clean = Literal["open_clip", "hugging_face"]
@@ -30,8 +31,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         _check_heads("text", self.width, self.num_heads)
-        if self.context_length < 2:
-            raise ConfigError(f"text.context_length is {self.context_length}, expected 2 or more")
+        check_ranges(self, "text.", context_length=(2, INF))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +71,19 @@ class CLIPConfig:
     activation: Literal["gelu", "quick_gelu"] = "gelu"
     eps: float = 1e-5
     """Of the layer norms."""
+
+    def differences(self, model: object) -> list[tuple[str, int, int]]:
+        """Lists where a prior's or decoder's configuration does not fit: name, its value, ours."""
+        shared = {
+            "embed_dim": self.embed_dim,
+            "text_width": self.text.width,
+            "context_length": self.text.context_length,
+        }
+        return [
+            (name, getattr(model, name), value)
+            for name, value in shared.items()
+            if getattr(model, name, value) != value
+        ]
 
 
 def _check_heads(tower: str, width: int, num_heads: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unclip.data.illustrations import FOLDER
-from unclip.errors import DataError, UnCLIPError
+from unclip.errors import DataError, run_command
 
 ICONIFY_VERSION = "2.2.535"
 
@@ -126,13 +126,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--packages", type=Path, required=True, help="the node_modules folder")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the drawings are written")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> str:
         total = pick(options.packages, options.out)
-    except UnCLIPError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"{len(THINGS) * len(SOURCES)} drawings, {total / 1000:.0f} kB, in {options.out}")
-    return 0
+        return f"{len(THINGS) * len(SOURCES)} drawings, {total / 1000:.0f} kB, in {options.out}"
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

@@ -73,12 +73,12 @@ def sprite(source: str, thing: str, size_px: int) -> Image.Image:
 def main_hue(source: str, thing: str) -> int | None:
     """Finds the hue (0 to 255) that covers most of a drawing; None if none does."""
     image = sprite(source, thing, 96)
-    hue, saturation, _ = np.moveaxis(_hsv(image), -1, 0)
+    hsv = _hsv(image)
     drawn = np.asarray(image.getchannel("A")) > OPAQUE
-    saturated = drawn & (saturation > SATURATED)
-    counts = np.bincount(hue[saturated].astype(int), minlength=256)
+    saturated = drawn & (hsv[..., 1] > SATURATED)
+    counts = np.bincount(hsv[saturated, 0].astype(int), minlength=256)
     centre = int(np.convolve(np.tile(counts, 3), np.ones(31), "same")[256:512].argmax())
-    near = saturated & (_hue_distance(hue, centre) <= HUE_REACH)
+    near = drawn & _has_hue(hsv, centre)
     return centre if near.sum() >= MAIN_SHARE * drawn.sum() else None
 
 
@@ -86,8 +86,10 @@ def _hsv(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB").convert("HSV")).astype(np.float32)
 
 
-def _hue_distance(hue: np.ndarray, centre: int) -> np.ndarray:
-    return np.abs((hue.astype(int) - centre + 128) % 256 - 128)
+def _has_hue(hsv: np.ndarray, centre: int) -> np.ndarray:
+    """Marks the coloured pixels whose hue is near `centre`."""
+    distance = np.abs((hsv[..., 0].astype(int) - centre + 128) % 256 - 128)
+    return (distance <= HUE_REACH) & (hsv[..., 1] > SATURATED)
 
 
 @lru_cache(maxsize=2048)
@@ -102,11 +104,7 @@ def recoloured(source: str, thing: str, colour: str, size_px: int) -> Image.Imag
         raise DataError(f"the {thing} of {source} has no main hue that could be recoloured")
     image = sprite(source, thing, size_px)
     pixels, hsv = np.asarray(image).copy(), _hsv(image)
-    main = (
-        (_hue_distance(hsv[..., 0], centre) <= HUE_REACH)
-        & (hsv[..., 1] > SATURATED)
-        & (pixels[..., 3] > 0)
-    )
+    main = _has_hue(hsv, centre) & (pixels[..., 3] > 0)
     hue_degrees, *means = COLOURS[colour]
     hsv[main, 0] = hue_degrees * 255 / 360
     for channel, mean in enumerate(means, start=1):

@@ -200,11 +200,9 @@ class CaptionedImages:
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Returns image (3, size, size) in [-1, 1], caption, index and skipped."""
-
-        def whole(image: Image.Image, _: np.random.Generator) -> Image.Image:
-            return fit_square(image, self.size_px)
-
-        return _sample(self.records, key, self.seed, whole)
+        return _sample(
+            self.records, key, self.seed, lambda image, _: fit_square(image, self.size_px)
+        )
 
 
 class ImageCrops:
@@ -222,11 +220,9 @@ class ImageCrops:
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """Returns image (3, crop, crop) in [-1, 1], caption, index and skipped."""
-
-        def square(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-            return random_crop(image, self.crop_px, rng)
-
-        return _sample(self.records, key, self.seed, square)
+        return _sample(
+            self.records, key, self.seed, lambda image, rng: random_crop(image, self.crop_px, rng)
+        )
 
 
 def _sample(

@@ -92,11 +92,8 @@ def describe(scene_index: int, seed: int = 0) -> Scene:
     )
     background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
     white = rng.random() < WHITE_SHARE or style == "pencil drawing"
-    drawings = [(source, shown, None) for shown in (thing, mount) if shown]
-    if recolour:
-        drawings = [(source, thing, colour)]
-    if any(_blends(*drawing, background) for drawing in drawings):
-        white = True
+    shown = [(thing, colour if recolour else None), *([(mount, None)] if mount else [])]
+    white = white or any(_blends(source, *drawing, background) for drawing in shown)
     low, high = SCALES if mount is None else RIDE_SCALES
     return Scene(
         source=source,

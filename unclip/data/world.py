@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from unclip.data.scenes import captions, describe, paint
-from unclip.errors import ConfigError, UnCLIPError
+from unclip.errors import ConfigError, run_command
 
 TILES_PER_SCENE = 4
 BLANK_STD = 4.0
@@ -128,7 +128,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> str:
         count = write_world(
             options.out,
             num=options.num,
@@ -137,11 +138,9 @@ def main(argv: Sequence[str]) -> int:
             seed=options.seed,
             jobs=options.jobs,
         )
-    except UnCLIPError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"{count} pictures in {options.out}")
-    return 0
+        return f"{count} pictures in {options.out}"
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

@@ -35,16 +35,11 @@ def check_fit(
 def _check_widths(clip: StageFolder, prior: StageFolder, decoder: StageFolder) -> None:
     values = {key: value for key, value in clip.config.items() if key != "fingerprint"}
     wanted = from_dict(CLIPConfig, values, "clip/config.json")
-    first = from_dict(PriorConfig, prior.config, "prior/config.json")
-    second = from_dict(DecoderConfig, decoder.config, "decoder/config.json")
-    for stage, what, got, expected in (
-        ("prior", "embed_dim", first.embed_dim, wanted.embed_dim),
-        ("prior", "text_width", first.text_width, wanted.text.width),
-        ("prior", "context_length", first.context_length, wanted.text.context_length),
-        ("decoder", "embed_dim", second.embed_dim, wanted.embed_dim),
-        ("decoder", "text_width", second.text_width, wanted.text.width),
+    for stage, config in (
+        ("prior", from_dict(PriorConfig, prior.config, "prior/config.json")),
+        ("decoder", from_dict(DecoderConfig, decoder.config, "decoder/config.json")),
     ):
-        if got != expected:
+        for what, got, expected in wanted.differences(config):
             raise CheckpointError(
                 f"the {stage}'s {what} is {got}, but this CLIP's is {expected}: they do not fit"
             )

@@ -34,23 +34,16 @@ class FrozenClip:
         self.clip.to(device)
         self.null = self.text([""])
 
-    def check_fit(self, stage: str, **widths: int) -> None:
-        """Compares what a stage is made for with this CLIP.
+    def check_fit(self, stage: str, model: object) -> None:
+        """Compares a stage's configuration with this CLIP.
 
         Raises:
             ConfigError: they differ; the message names the first difference.
         """
-        config = self.clip.config
-        wanted = {
-            "embed_dim": config.embed_dim,
-            "text_width": config.text.width,
-            "context_length": config.text.context_length,
-        }
-        for name, value in widths.items():
-            if value != wanted[name]:
-                raise ConfigError(
-                    f"{stage}: model.{name} is {value}, but this CLIP's is {wanted[name]}: take it"
-                )
+        for name, got, wanted in self.clip.config.differences(model):
+            raise ConfigError(
+                f"{stage}: model.{name} is {got}, but this CLIP's is {wanted}: take it"
+            )
 
     @torch.no_grad()
     def text(self, prompts: Sequence[str]) -> TextFeatures:

@@ -21,7 +21,7 @@ from unclip.clip.config import OPENAI_MEAN, OPENAI_STD, CLIPConfig
 from unclip.clip.files import MERGES, build_clip, clip_to_stage
 from unclip.clip.tokenize import open_clip_merges, parse_merges
 from unclip.clip.weights import Triple, from_hugging_face, from_open_clip
-from unclip.errors import CheckpointError, UnCLIPError
+from unclip.errors import CheckpointError, run_command
 
 OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors")
 HUGGING_FACE = ("config.json", "model.safetensors")
@@ -96,13 +96,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("source", type=Path, help="folder of a CLIP of transformers or open_clip")
     parser.add_argument("--out", type=Path, required=True, help="stage folder to write")
     options = parser.parse_args(argv)
-    try:
-        fingerprint = import_clip(options.source, options.out)
-    except UnCLIPError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"{options.out}: CLIP {fingerprint}")
-    return 0
+    return run_command(lambda: f"{options.out}: CLIP {import_clip(options.source, options.out)}")
 
 
 if __name__ == "__main__":

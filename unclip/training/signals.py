@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT during training: finish the step, save, exit with 128 + its number."""
+"""SIGTERM and SIGINT: finish what is under way (a step, a picture, an import), then stop."""
 
 import signal
 import time
