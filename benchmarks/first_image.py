@@ -24,6 +24,8 @@ PROMPT = "an astronaut riding a horse, pencil drawing"
 CORES = 2
 TARGET_SECONDS, TARGET_BYTES = 12.0, 2e9
 """What the 1024 px picture may take, wall time on two cores and peak memory."""
+TARGET_HELP_SECONDS = 0.3
+"""What the help may take, CPU time."""
 
 
 class Run(NamedTuple):
@@ -63,7 +65,7 @@ def cases(folder: Path) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Prints a table; returns 1 where the 1024 px picture misses its target."""
+    """Prints a table; returns 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write every run to this file")
@@ -96,9 +98,10 @@ def main() -> int:
     best = runs["1024 px"]
     met = min(r.wall_s for r in best) <= TARGET_SECONDS
     met &= max(r.peak_bytes for r in best) <= TARGET_BYTES
+    met &= min(r.cpu_s for r in runs["help"]) <= TARGET_HELP_SECONDS
     print(
-        f"1024 px within {TARGET_SECONDS:.0f} s and {TARGET_BYTES / 1e9:.0f} GB: "
-        f"{'yes' if met else 'no'}"
+        f"1024 px within {TARGET_SECONDS:.0f} s and {TARGET_BYTES / 1e9:.0f} GB, the help within "
+        f"{TARGET_HELP_SECONDS} s of CPU time: {'yes' if met else 'no'}"
     )
     return 0 if met else 1
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unclip import __version__
 from unclip.cli.interrupts import interrupt_held
 from unclip.cli.main import VERBS, main
 from unclip.pipeline import folders
-from unclip.provenance.metadata import read_record
+from unclip.provenance.metadata import encode_png, read_record
 
 Command = Callable[..., Any]
 """`unclip ARGUMENTS...`, of conftest.py."""
@@ -161,6 +162,17 @@ def test_repro_never_overwrites_what_it_compares(unclip: Command, link: bool) ->
     assert done.code == 2
     assert "is the picture itself" in done.error
     assert Path("a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["../tiny", "/etc", "https://x/y", "a/b/c"])
+def test_repro_loads_no_folder_that_a_picture_names(unclip: Command, source: str) -> None:
+    unclip("generate", "an apple", "--out", "a.png", "--seed", "1", tiny=True)
+    record = read_record("a.png")
+    foreign = replace(record, model=replace(record.model, source=source))
+    Path("b.png").write_bytes(encode_png(Image.open("a.png"), foreign))
+    done = unclip("repro", "b.png")
+    assert done.code == 2
+    assert done.error == "b.png holds a record that is damaged: its model is no public one"
 
 
 def test_repro_refuses_another_model(unclip: Command, tiny_runs: Path, here: Path) -> None:

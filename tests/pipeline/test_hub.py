@@ -1,5 +1,6 @@
 """The hub, replaced by a folder: what is asked of it, and how its failures are told."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,26 @@ def test_failures_are_one_line(
     with pytest.raises(CheckpointError, match="ann/tiny") as caught:
         UnCLIPPipeline.from_pretrained("ann/tiny")
     assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_hub_is_told_once(
+    hub: list[tuple[str, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
+        try:
+            raise ConnectionError("name not known")
+        except ConnectionError as error:
+            raise LocalEntryNotFoundError("a long story") from error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(CheckpointError, match=r"cannot be had from the hub \(name not known\)"):
+        UnCLIPPipeline.from_pretrained("ann/tiny")
+    assert not caplog.records
+    logging.getLogger("huggingface_hub.utils._http").warning("later")
+    assert [record.message for record in caplog.records] == ["later"]
 
 
 def test_names() -> None:

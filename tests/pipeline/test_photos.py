@@ -249,13 +249,14 @@ def test_pil_pictures_are_treated_as_files_are() -> None:
     assert plain(Image.new("I;16", (2, 2), 65535)).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_a_large_photo_needs_little_memory(tmp_path: Path) -> None:
-    """A 24-megapixel photo, with EXIF, in at most 400 MB over the interpreter's own."""
-    Image.new("RGB", (6000, 4000), "teal").save(tmp_path / "a.jpg")
+@pytest.mark.parametrize(("mode", "name"), [("RGB", "a.jpg"), ("I;16", "a.png"), ("RGBA", "a.png")])
+def test_a_large_photo_needs_little_memory(tmp_path: Path, mode: str, name: str) -> None:
+    """A 24-megapixel photo in at most 400 MB over the interpreter's own."""
+    Image.new(mode, (6000, 4000)).save(tmp_path / name)
     code = (
         "import resource, sys; from unclip.pipeline.photos import read_photo, fit_square\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); fit_square(read_photo(sys.argv[1]).image, 'crop')\n"
         "assert peak() - before < 400_000, peak() - before"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.jpg")], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True)

@@ -144,6 +144,12 @@ def changed(**values: Any) -> str:
         (changed(model=None), "model is None"),
         (changed(unknown=1), "unknown key"),
         (changed(verb="evil"), "verb is 'evil'"),
+        (changed(seed=-1), "seed is -1, expected 0 or more"),
+        (changed(sampling=to_dict(RECORD.sampling) | {"size": -64}), "sampling.size is -64"),
+        (changed(sampling=to_dict(RECORD.sampling) | {"super_res_steps": [0]}), "super_res_steps"),
+        (changed(prompt=None), "generate has a prompt and no photo"),
+        (changed(verb="variations"), "variations the reverse"),
+        (changed(photo=to_dict(VARIATION)["photo"]), "generate has a prompt and no photo"),
     ],
 )
 def test_a_record_that_is_none(tmp_path: Path, text: str, reason: str) -> None:

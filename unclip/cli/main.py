@@ -3,6 +3,7 @@
 No verb imports PyTorch before it must: `unclip --help` answers at once.
 """
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, cast
@@ -14,7 +15,7 @@ from unclip.cli.assemble import assemble
 from unclip.cli.doctor import doctor
 from unclip.cli.generate import generate
 from unclip.cli.info import info
-from unclip.cli.report import refuse
+from unclip.cli.report import UNEXPECTED, lost_output, refuse
 from unclip.cli.repro import repro
 from unclip.cli.variations import variations
 from unclip.errors import CancelledError, InputError
@@ -55,6 +56,9 @@ def _options(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What an old locale cannot say is escaped; stderr does so anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         code = app(args=arguments, prog_name="unclip", standalone_mode=False)
@@ -65,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(verb, InputError(f"{message} (see {where})"), as_json=_json(arguments))
     except (typer.Abort, KeyboardInterrupt):
         return refuse("unclip", CancelledError("interrupted"), as_json=_json(arguments))
+    except OSError as error:
+        # The verbs tell their own: this is the help or the version, which cannot be printed.
+        lost = lost_output(error)
+        return UNEXPECTED if lost is error else refuse("unclip", lost, as_json=False)
     return code if isinstance(code, int) else 0
 
 

@@ -6,6 +6,7 @@ Only the first of several processes prints; each makes its share, on its own dev
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from unclip.cli.report import Advance, Report
 from unclip.errors import CancelledError
 from unclip.pipeline.devices import choose_device, choose_dtype, dtype_name
 from unclip.pipeline.generate import batch_limit
+from unclip.pipeline.hub import is_hub_id
 from unclip.pipeline.output import Picture
 from unclip.pipeline.photos import PhotoFile
 from unclip.pipeline.settings import Settings
@@ -52,6 +54,8 @@ def load(
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
     precision = choose_dtype(dtype, where)
+    if is_hub_id(model) and not Path(model).is_dir():
+        report.note(f"looking for {model} on the Hugging Face hub, or in its cache here")
     pipe = UnCLIPPipeline.from_pretrained(model).to(where, precision)
     record = pipe.record
     name = "the bundled pocket model" if record.source == "pocket" else f"the model {record.name}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from unclip.errors import BackendError, CancelledError, ConfigError, UnCLIPError
+from unclip.errors import BackendError, CancelledError, ConfigError, InputError, UnCLIPError
 
 UNEXPECTED = 1
 
@@ -48,7 +48,7 @@ class Report:
         if self._live and sys.stdout.isatty():
             self._console.print(_safe(text))  # above the bars
         else:
-            print(_safe(text), flush=True)
+            _print(_safe(text))
 
     @contextmanager
     def progress(self, totals: Mapping[str, int]) -> Iterator[Advance]:
@@ -112,9 +112,7 @@ def run(
     except KeyboardInterrupt:
         error = CancelledError("interrupted; what was finished is kept")
     except BrokenPipeError:
-        # Whoever read the results has left; nothing more can be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNEXPECTED
+        return UNEXPECTED  # whoever read the results has left; nothing more can be told
     except Exception as caught:
         if verbose:
             traceback.print_exc()
@@ -137,8 +135,35 @@ def _finish(report: Report, error: Exception | None) -> int:
         if not report.quiet:
             print(f"error: {message}", file=sys.stderr)
     if report.as_json and not report.quiet:
-        print(json.dumps(outcome | report.result), flush=True)
+        try:
+            _print(json.dumps(outcome | report.result))
+        except BrokenPipeError:
+            return UNEXPECTED
+        except InputError as lost:
+            print(f"error: {lost}", file=sys.stderr)
+            return lost.exit_code
     return code
+
+
+def _print(text: str) -> None:
+    """Prints to stdout at once.
+
+    Raises:
+        BrokenPipeError: the reader has left.
+        InputError: stdout cannot be written, a full disk for instance.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise lost_output(error) from error
+
+
+def lost_output(error: OSError) -> Exception:
+    """Gives stdout up, which Python would fail to flush again at its end; returns what to raise."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return error
+    return InputError(f"cannot write to standard output: {error.strerror or error}")
 
 
 def exit_code(error: Exception) -> int:

@@ -57,7 +57,11 @@ def repro(
         with interrupt_held():
             from unclip.cli.pictures import load
             from unclip.cli.remake import remake
+            from unclip.pipeline.folders import POCKET
+            from unclip.pipeline.hub import is_hub_id
 
+        if model is None and name != POCKET and not is_hub_id(name):
+            raise InputError(f"{file} holds a record that is damaged: its model is no public one")
         pipe = load(report, name, device or record.machine.device, record.machine.dtype)
         if pipe.record.hash != record.model.hash:
             other = f"{pipe.record.name} ({pipe.record.hash})"

@@ -56,7 +56,7 @@ def sprite(source: str, thing: str, size_px: int) -> Image.Image:
         BackendError: the SVG renderer (extra `data`) is not installed.
     """
     if find_spec("resvg_py") is None:
-        raise BackendError("drawing SVGs needs resvg-py: pip install 'unclip[data]'")
+        raise BackendError("drawing SVGs needs resvg-py: pip install resvg-py")
     import resvg_py
 
     svg = (FOLDER / source / f"{thing.replace(' ', '-')}.svg").read_text(encoding="utf-8")

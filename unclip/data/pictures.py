@@ -26,6 +26,9 @@ UPRIGHT = {
 }
 """What makes a picture upright, by its EXIF orientation."""
 
+BY_257 = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+"""The nearest of 8 bits to each value of 16."""
+
 DAMAGE = (
     OSError,
     SyntaxError,
@@ -53,7 +56,9 @@ def plain(image: Image.Image) -> Image.Image:
         image = _eight_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
     image = image.convert("RGB")
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
@@ -71,8 +76,10 @@ def _orientation(image: Image.Image) -> int:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Scales 16-bit grey; Pillow's own conversion would clip at 255."""
-    grey = np.asarray(image).astype(np.float64)
-    result = Image.fromarray((grey.clip(0, 65535) / 257).round().astype(np.uint8))
+    grey = np.asarray(image)
+    if grey.dtype != np.uint16:
+        grey = grey.clip(0, 65535).round().astype(np.uint16)
+    result = Image.fromarray(BY_257[grey])
     see_through = image.info.get("transparency")
     if isinstance(see_through, int):
         result = result.convert("LA")

@@ -96,7 +96,7 @@ def _check_xformers() -> None:
     except ImportError as error:
         raise BackendError(
             f"attention backend xformers cannot be imported ({_first_line(error)}): "
-            "pip install 'unclip[xformers]', or choose sdpa"
+            "pip install xformers, or choose sdpa"
         ) from error
     if not torch.cuda.is_available():
         raise BackendError(

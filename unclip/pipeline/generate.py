@@ -14,6 +14,7 @@ from unclip.errors import CancelledError, InputError
 from unclip.pipeline.finite import check_finite
 from unclip.pipeline.output import Picture
 from unclip.pipeline.registry import Components
+from unclip.pipeline.requests import whole_number
 from unclip.pipeline.seeds import Randomness
 from unclip.pipeline.stages import encode_text, run_decoder, run_prior, run_upsampler, stage_name
 from unclip.provenance.record import Sampling
@@ -24,7 +25,8 @@ Observe = Callable[[str], Callback]
 """A stage's name to what its sampler calls after every step."""
 StepEnd = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
 """diffusers' `callback_on_step_end(pipe, step, timestep, kwargs) -> dict`."""
-
+STEP_TENSORS = ("latents",)
+"""What `kwargs` may hold, beside the stage's name."""
 
 MAX_BATCH = 8
 MAX_CPU_PIXELS = 2**20
@@ -39,6 +41,7 @@ def batch_limit(device: torch.device, size: int, wish: int | None) -> int:
         InputError: `wish` is less than one.
     """
     if wish is not None:
+        wish = whole_number("batch_size", wish)
         if wish < 1:
             raise InputError(f"batch_size is {wish}, expected 1 or more")
         return wish
@@ -136,18 +139,27 @@ def _pixels(
     return ((images.float().clamp(-1, 1) + 1) / 2).cpu()
 
 
-def observer(pipe: Any, callback: StepEnd | None) -> Observe:
+def observer(pipe: Any, callback: StepEnd | None, tensors: Sequence[str] = STEP_TENSORS) -> Observe:
     """Wraps a callback of diffusers' form.
 
-    Its `kwargs` are `latents`, which it may return changed, and `stage`. Setting `pipe._interrupt`
-    stops after the step.
+    Its `kwargs` are `stage` and the `tensors`: `latents`, which it may return changed. Setting
+    `pipe._interrupt` stops after the step.
+
+    Raises:
+        InputError: there is no such tensor.
     """
+    for name in tensors:
+        if name not in STEP_TENSORS:
+            raise InputError(
+                f"callback_on_step_end_tensor_inputs names {name!r}: only latents are handed out"
+            )
 
     def observe(stage: str) -> Callback:
         def look(step: Step) -> Tensor | None:
             answer = None
             if callback is not None:
-                answer = callback(pipe, step.index, step.t, {"latents": step.x_t, "stage": stage})
+                values = {"stage": stage} | dict.fromkeys(tensors, step.x_t)
+                answer = callback(pipe, step.index, step.t, values)
             if pipe._interrupt:
                 raise CancelledError(f"stopped in the stage {stage}")
             return (answer or {}).get("latents")

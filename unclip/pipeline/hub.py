@@ -4,7 +4,10 @@
 only the folders it names, at the same commit. Pickles are never fetched.
 """
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unclip.checkpoint import PICKLES
@@ -33,9 +36,10 @@ def download(
 
     failures = _failures(HfHubHTTPError)
     try:
-        index = hf_hub_download(
-            repo_id, INDEX, revision=revision, local_files_only=local_files_only, token=token
-        )
+        with _quiet():
+            index = hf_hub_download(
+                repo_id, INDEX, revision=revision, local_files_only=local_files_only, token=token
+            )
     except failures as error:
         raise CheckpointError(
             f"{repo_id} is no folder here, and cannot be had from the hub ({_first_line(error)}): "
@@ -46,14 +50,15 @@ def download(
     commit = Path(index).parent.name
     folders = read_index(Path(index).parent).folders()
     try:
-        snapshot = snapshot_download(
-            repo_id,
-            revision=commit,
-            local_files_only=local_files_only,
-            token=token,
-            allow_patterns=[INDEX, "README.md", *(f"{folder}/*" for folder in folders)],
-            ignore_patterns=[f"*{suffix}" for suffix in PICKLES],
-        )
+        with _quiet():
+            snapshot = snapshot_download(
+                repo_id,
+                revision=commit,
+                local_files_only=local_files_only,
+                token=token,
+                allow_patterns=[INDEX, "README.md", *(f"{folder}/*" for folder in folders)],
+                ignore_patterns=[f"*{suffix}" for suffix in PICKLES],
+            )
     except failures as error:
         raise CheckpointError(
             f"{repo_id} cannot be fetched whole ({_first_line(error)}): try again"
@@ -97,10 +102,25 @@ def upload(
     return str(commit)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the hub's library from logging each of its retries: the last failure is told once."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _failures(hub_error: type[Exception]) -> tuple[type[Exception], ...]:
     """What fetching may raise; the hub error's base is that of its HTTP library."""
     return (OSError, ValueError, *(base for base in hub_error.__bases__ if base is not OSError))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    """What went wrong; where the hub could not be reached, the network's own reason."""
+    while type(error).__name__ == "LocalEntryNotFoundError" and error.__cause__ is not None:
+        error = error.__cause__
     return (str(error).strip() or type(error).__name__).splitlines()[0]

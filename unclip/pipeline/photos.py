@@ -45,17 +45,42 @@ def load(photo: Photo, fit: str) -> Float[Tensor, "batch 3 height width"]:
     """Returns a picture, or a batch of tensors as it is, as values in [-1, 1].
 
     Raises:
-        InputError: the file cannot be read, the tensor is no such batch, or `fit` is unknown.
+        InputError: the file or picture cannot be read, the tensor is no such batch, `photo` is none
+            of these, or `fit` is unknown.
     """
     if isinstance(photo, Tensor):
-        if photo.dim() != 4 or photo.shape[1] != 3 or not bool(photo.abs().le(1).all()):
-            raise InputError(
-                f"got a tensor of shape {tuple(photo.shape)}, expected (batch, 3, height, width) "
-                "with values in [-1, 1]"
-            )
-        return photo
-    image = plain(photo) if isinstance(photo, Image.Image) else read_photo(photo).image
+        _check_values(photo)
+        return photo.float()
+    if isinstance(photo, Image.Image):
+        image = _decode(photo)
+    elif isinstance(photo, (str, Path)):
+        image = read_photo(photo).image
+    else:
+        raise InputError(
+            f"got {type(photo).__name__} as a picture, expected a PIL image, the path of a file, "
+            "or a tensor with values in [-1, 1]"
+        )
     return to_tensor(fit_square(image, fit))
+
+
+def _check_values(photo: Tensor) -> None:
+    batch = photo.dim() == 4 and photo.shape[1] == 3 and photo.numel() > 0
+    if not (batch and photo.is_floating_point() and bool(photo.abs().le(1).all())):
+        raise InputError(
+            f"got a tensor of shape {tuple(photo.shape)} and {photo.dtype}, expected (batch, 3, "
+            "height, width) with values in [-1, 1]"
+        )
+
+
+def _decode(photo: Image.Image) -> Image.Image:
+    if 0 in photo.size:
+        raise InputError(f"got a picture of {photo.width}x{photo.height} pixels, expected some")
+    try:
+        return plain(photo)
+    except DAMAGE as error:
+        raise InputError(
+            "got a picture that is damaged or cut off and cannot be decoded: use another copy"
+        ) from error
 
 
 def read_photo(path: str | Path) -> PhotoFile:

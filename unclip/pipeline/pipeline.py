@@ -11,7 +11,6 @@ from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from decoder.model import Decoder
@@ -23,12 +22,20 @@ from unclip.errors import CancelledError, InputError
 from unclip.pipeline import stages
 from unclip.pipeline.devices import choose_device, choose_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
-from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
+from unclip.pipeline.generate import (
+    STEP_TENSORS,
+    Request,
+    StepEnd,
+    batch_limit,
+    observer,
+    paint,
+    prior_embeds,
+)
 from unclip.pipeline.hub import upload
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
 from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
-from unclip.pipeline.requests import check_count, prompt_rows
+from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, resolve, sizes_of
 from unclip.pipeline.variations import parse_strength, vary
@@ -202,6 +209,7 @@ class UnCLIPPipeline:
         output_type: str | None = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = STEP_TENSORS,
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
@@ -215,6 +223,7 @@ class UnCLIPPipeline:
                 first; None keeps no pictures, `on_image` gets them.
             callback_on_step_end: `f(pipe, step, timestep, {"latents", "stage"}) -> dict`; setting
                 `pipe._interrupt` stops, and the pictures that are finished are returned.
+            callback_on_step_end_tensor_inputs: as diffusers has it; `latents` are all there are.
             on_image: gets every picture as soon as it is finished.
             return_dict: of no account, as the output is a tuple and has names.
             batch_size: most pictures made at a time; None takes what memory and patience allow.
@@ -226,7 +235,7 @@ class UnCLIPPipeline:
         """
         prompts = prompt_rows(prompt, num_images_per_prompt)
         sampling = self.settings(**settings)
-        observe = observer(self, callback_on_step_end)
+        observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         embed = prior_embeds(self.model, prompts, sampling, observe)
         randomness = choose_randomness(len(prompts), seed, generator)
         limit = batch_limit(self.device, sampling.size, batch_size)
@@ -245,6 +254,7 @@ class UnCLIPPipeline:
         output_type: str | None = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = STEP_TENSORS,
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
@@ -261,14 +271,14 @@ class UnCLIPPipeline:
         """
         amount = parse_strength(strength)
         sampling = self.settings(with_prior=False, **settings)
-        check_count(num_images_per_prompt)
-        embeds = self.encode_image(image, fit=fit).repeat_interleave(num_images_per_prompt, 0)
+        count = check_count(num_images_per_prompt)
+        embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
 
         def embed(rows: slice, part: Randomness) -> tuple[Tensor, None]:
             return vary(self.prior, embeds[rows], amount, part.noise("variations")), None
 
         randomness = choose_randomness(len(embeds), seed, generator)
-        observe = observer(self, callback_on_step_end)
+        observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         limit = batch_limit(self.device, sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, None, limit)
         return self._run(request, output_type, on_image)
@@ -285,7 +295,7 @@ class UnCLIPPipeline:
         Raises:
             InputError: a picture cannot be read, or `fit` is none of crop, pad, stretch.
         """
-        images = [image] if isinstance(image, (Image.Image, str, Path, Tensor)) else list(image)
+        images = [image] if isinstance(image, Tensor) else as_list(image)
         if not images:
             raise InputError("got no picture, expected one or more")
         return torch.cat([stages.encode_image(self.model, load(item, fit)) for item in images])
@@ -300,13 +310,20 @@ class UnCLIPPipeline:
         generator: Generators = None,
         callback: Callback | None = None,
     ) -> Float[Tensor, "batch dim"]:
-        """Samples an image embedding for each text."""
+        """Samples an image embedding for each text.
+
+        Raises:
+            InputError: the steps, the scale or the seed cannot be used.
+        """
+        sampling = self.settings(
+            prior_num_inference_steps=num_inference_steps, prior_guidance_scale=guidance_scale
+        )
         return stages.run_prior(
             self.model,
             text,
             noise=choose_randomness(len(text), seed, generator).noise("prior"),
-            num_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
+            num_steps=sampling.prior_steps,
+            guidance_scale=sampling.prior_guidance,
             callback=callback,
         )
 
@@ -321,14 +338,22 @@ class UnCLIPPipeline:
         generator: Generators = None,
         callback: Callback | None = None,
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any."""
+        """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
+
+        Raises:
+            InputError: the embeddings are not the model's, or not as many as the texts; the steps,
+                the scale or the seed cannot be used.
+        """
+        sampling = self.settings(
+            num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+        )
         return stages.run_decoder(
             self.model,
             image_embeds,
             text,
             noise=choose_randomness(len(image_embeds), seed, generator).noise("decoder"),
-            num_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
+            num_steps=sampling.decoder_steps,
+            guidance_scale=sampling.decoder_guidance,
             callback=callback,
         )
 
@@ -344,12 +369,20 @@ class UnCLIPPipeline:
         """Enlarges pictures in [-1, 1] to the next size.
 
         Raises:
-            InputError: no upsampler takes pictures of this size.
+            InputError: no upsampler takes pictures of this size, or the steps or the seed cannot
+                be used.
         """
-        upsampler = stages.find_upsampler(self.model, images.shape[-1])
+        upsampler = stages.find_upsampler(self.model, images)
+        sampling = self.settings(
+            size=upsampler.config.image_size, super_res_num_inference_steps=num_inference_steps
+        )
         noise = choose_randomness(len(images), seed, generator).noise(stages.stage_name(upsampler))
         return stages.run_upsampler(
-            upsampler, images, noise=noise, num_steps=num_inference_steps, callback=callback
+            upsampler,
+            images,
+            noise=noise,
+            num_steps=sampling.super_res_steps[-1],
+            callback=callback,
         )
 
     def _run(

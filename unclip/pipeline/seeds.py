@@ -7,7 +7,7 @@ from torch import Generator
 
 from unclip.diffusion.noise import GeneratorNoise, Noise, SeededNoise
 from unclip.errors import InputError
-from unclip.pipeline.requests import check_seeds, draw_seed
+from unclip.pipeline.requests import as_list, check_seeds, draw_seed, is_list, whole_number
 
 Seed = int | Sequence[int] | None
 Generators = Generator | Sequence[Generator] | None
@@ -54,17 +54,21 @@ def choose_randomness(count: int, seed: Seed, generator: Generators) -> Randomne
     if generator is not None:
         if isinstance(generator, Generator):
             return Randomness(count, generator=generator)
-        _check_length("generators", len(generator), count)
-        return Randomness(count, generator=tuple(generator))
+        generators = tuple(as_list(generator))
+        for item in generators:
+            if not isinstance(item, Generator):
+                raise InputError(f"got {item!r} as a generator, expected torch.Generator")
+        _check_length("generators", len(generators), count)
+        return Randomness(count, generator=generators)
     if seed is None:
         seed = draw_seed()
-    if isinstance(seed, int):
-        seeds = tuple(seed + i for i in range(count))
+    if is_list(seed):
+        seeds = tuple(as_list(seed))
+        _check_length("seeds", len(seeds), count)
     else:
-        _check_length("seeds", len(seed), count)
-        seeds = tuple(seed)
-    check_seeds(seeds)
-    return Randomness(count, seeds=seeds)
+        first = whole_number("seed", seed)
+        seeds = tuple(first + i for i in range(count))
+    return Randomness(count, seeds=check_seeds(seeds))
 
 
 def _check_length(what: str, got: int, expected: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, TypeVar
 
 from unclip.errors import InputError
 from unclip.pipeline.registry import Components
+from unclip.pipeline.requests import as_list, is_list, whole_number
 from unclip.provenance.record import Sampling
 from upsamplers.model import Upsampler
 
@@ -45,19 +46,21 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
     sizes = sizes_of(model)
     size = _or(settings.get("size"), sizes[-1])
     if size not in sizes:
-        raise InputError(f"size is {size}, this model paints {', '.join(map(str, sizes))}")
+        raise InputError(f"size is {size!r}, this model paints {', '.join(map(str, sizes))}")
     steps = _decoder(settings, "num_inference_steps", decoder.sampling.num_steps)
     guidance = _decoder(settings, "guidance_scale", decoder.sampling.guidance_scale)
     prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
     prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
     running = model.upsamplers[: sizes.index(size)]
     super_res_steps = _super_res(settings, running)
-    _check_steps("decoder", steps, decoder.diffusion.num_timesteps)
-    _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
-    for count, upsampler in zip(super_res_steps, running, strict=True):
+    steps = _check_steps("decoder", steps, decoder.diffusion.num_timesteps)
+    prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
+    super_res_steps = tuple(
         _check_steps("super_res", count, upsampler.config.diffusion.num_timesteps)
-    _check_scale("decoder", guidance)
-    _check_scale("prior", prior_guidance)
+        for count, upsampler in zip(super_res_steps, running, strict=True)
+    )
+    guidance = _check_scale("decoder", guidance)
+    prior_guidance = _check_scale("prior", prior_guidance)
     return Sampling(
         size=size,
         prior_steps=prior_steps if with_prior else None,
@@ -74,7 +77,7 @@ def _super_res(settings: Settings, running: Sequence[Upsampler]) -> tuple[int, .
     wish = settings.get("super_res_num_inference_steps")
     if wish is None:
         return tuple(upsampler.config.sampling.num_steps for upsampler in running)
-    steps = (wish,) * len(running) if isinstance(wish, int) else tuple(wish)
+    steps = tuple(as_list(wish) if is_list(wish) else as_list(wish) * len(running))
     if len(steps) != len(running):
         raise InputError(f"got super_res steps for {len(steps)} upsamplers, {len(running)} run")
     return steps
@@ -102,11 +105,20 @@ def _decoder(settings: Settings, name: str, default: T) -> T:
     return _or(_or(generic, exact), default)
 
 
-def _check_steps(stage: str, steps: int, most: int) -> None:
+def _check_steps(stage: str, steps: Any, most: int) -> int:
+    steps = whole_number(f"{stage} steps", steps)
     if not 1 <= steps <= most:
         raise InputError(f"{stage} steps are {steps}, expected 1 to {most}")
+    return steps
 
 
-def _check_scale(stage: str, scale: float) -> None:
-    if not (math.isfinite(scale) and 0 <= scale <= 1000):
-        raise InputError(f"{stage} guidance is {scale}, expected 0 to 1000 (1 is none)")
+def _check_scale(stage: str, scale: Any) -> float:
+    try:
+        if isinstance(scale, str):
+            raise TypeError
+        number = float(scale)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not 0 <= number <= 1000:
+        raise InputError(f"{stage} guidance is {scale!r}, expected 0 to 1000 (1 is none)")
+    return number

@@ -73,8 +73,18 @@ def run_decoder(
     guidance_scale: float | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any."""
+    """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
+
+    Raises:
+        InputError: the embeddings are not the model's, or not as many as the texts.
+    """
     weight = model.decoder.unet.conv_in.weight
+    dim = model.prior.config.embed_dim
+    if image_embed.dim() != 2 or image_embed.shape[1] != dim:
+        got = tuple(image_embed.shape)
+        raise InputError(f"got image embeddings of shape {got}, expected (batch, {dim})")
+    if text is not None and len(text) != len(image_embed):
+        raise InputError(f"got {len(text)} texts for {len(image_embed)} embeddings: give one each")
     with watch(model.decoder.unet, "decoder"):
         return sample_images(
             model.decoder,
@@ -108,12 +118,17 @@ def run_upsampler(
         )
 
 
-def find_upsampler(model: Components, size: int) -> Upsampler:
-    """Returns the upsampler for pictures of `size` px.
+def find_upsampler(model: Components, images: Tensor) -> Upsampler:
+    """Returns the upsampler for pictures of this size.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or these are no square pictures.
     """
+    if images.dim() != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+        raise InputError(
+            f"got pictures of shape {tuple(images.shape)}, expected (batch, 3, size, size)"
+        )
+    size = images.shape[-1]
     for upsampler in model.upsamplers:
         if upsampler.config.low_size == size:
             return upsampler

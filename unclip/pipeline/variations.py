@@ -20,8 +20,9 @@ def parse_strength(strength: str | float) -> float:
         InputError: it is none of these.
     """
     try:
-        value = PRESETS[strength] if strength in PRESETS else float(strength)
-    except ValueError:
+        preset = PRESETS.get(strength) if isinstance(strength, str) else None
+        value = float(strength) if preset is None else preset
+    except (TypeError, ValueError):
         value = math.nan
     if not 0 <= value <= 1:
         raise InputError(f"strength is {strength}, expected 0 to 1, {' or '.join(PRESETS)}")

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unclip.config import INF, check_ranges
+from unclip.errors import ConfigError
+
 SCHEMA = 1
 
 
@@ -23,6 +26,15 @@ class Sampling:
     """Of the decoder."""
     super_res_steps: tuple[int, ...]
     """Of each upsampler that ran, in order."""
+
+    def __post_init__(self) -> None:
+        whole = dict.fromkeys(("size", "prior_steps", "candidates", "decoder_steps"), (1, INF))
+        check_ranges(self, "sampling.", **whole)
+        check_ranges(self, "sampling.", prior_guidance=(0, INF), decoder_guidance=(0, INF))
+        if any(steps < 1 for steps in self.super_res_steps):
+            raise ConfigError(
+                f"sampling.super_res_steps is {self.super_res_steps}, expected 1 or more each"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,3 +88,9 @@ class PictureRecord:
     """Of unclip."""
     photo: PhotoRecord | None = None
     schema: int = field(default=SCHEMA)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, INF))
+        made_of = (self.prompt is not None, self.photo is not None)
+        if made_of != ((True, False) if self.verb == "generate" else (False, True)):
+            raise ConfigError("generate has a prompt and no photo, variations the reverse")

@@ -27,7 +27,7 @@ class Tracker:
             return
         forget_after(out / "log.jsonl", first_step)
         if find_spec("tensorboard") is None:
-            self.say("TensorBoard is not installed (pip install 'unclip[train]'): see log.jsonl")
+            self.say("TensorBoard is not installed (pip install tensorboard): see log.jsonl")
         else:
             from torch.utils.tensorboard.writer import SummaryWriter
 

@@ -3,6 +3,10 @@
 import os
 
 import torch
+
+# Imported before there is a process group: its functions take the group of that moment as their
+# default, which would keep the group's threads alive until Python ends, and abort it now and then.
+import torch.distributed.nn
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
