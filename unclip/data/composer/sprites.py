@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unclip.checkpoint import read_tensors, write_tensors
 from unclip.data.composer.backdrops import BACKDROPS
 from unclip.data.composer.catalogue import Catalogue
 from unclip.data.composer.colours import HUE_REACH, SATURATED, to_hsv
@@ -75,9 +75,9 @@ def load_sprites(folder: Path, catalogue: Catalogue, side_px: int = 96) -> Sprit
         sprites = make_sprites([partial(_open, file) for file in files], side_px)
         path.parent.mkdir(exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        write_tensors(unfinished, vars(sprites))
+        save_file(vars(sprites), unfinished)
         os.replace(unfinished, path)
-    return Sprites(**read_tensors(path))
+    return Sprites(**load_file(path))
 
 
 def _key(catalogue: Catalogue, side_px: int) -> str:
