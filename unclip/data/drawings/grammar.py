@@ -7,35 +7,34 @@ from unclip.data.drawings.words import words_of
 MASS = words_of(
     """water rice bread milk ice fire snow fog rain wind money paper grass sand cheese bacon butter
     honey salt sugar spaghetti sushi popcorn hair wood coral lightning thunder clothing luggage
-    garlic tofu mail music gold silver broccoli ginger dna soap yarn thread confetti poo poop smoke
-    steam sweat meat corn oden dango sake mate fondue custard tea coffee beer wine juice jewelry
-    furniture food fruit traffic love peace sleep space anger fear joy laughter litter hummus jam
-    seaweed lava mud dust ink glue rubber oil fuel gas steel iron stone bamboo ivy moss hay wool
+    garlic tofu mail music gold silver broccoli ginger dna soap yarn thread confetti poo poop
+    smoke steam sweat meat corn oden dango sake mate fondue custard tea coffee beer wine juice
+    jewelry furniture food traffic love peace sleep space anger fear joy laughter litter hummus
+    jam seaweed lava mud dust ink glue rubber oil fuel gas steel iron bamboo ivy moss hay wool
     cotton silk leather lace knitting baggage equipment software chaos luck blood bubblegum
-    toothpaste chess golf tennis cricket rugby football baseball basketball volleyball polo judo
-    karate hockey lacrosse badminton camouflage mistletoe algae bacteria lettuce celery spinach
-    cabbage parsley scenery ketchup mustard art"""
+    toothpaste chess golf tennis rugby polo judo karate hockey lacrosse badminton camouflage
+    mistletoe algae bacteria lettuce celery spinach cabbage parsley scenery ketchup mustard art"""
 )
 """Nouns that take no article."""
-PLURALS = words_of("people men women children feet teeth mice geese oxen dice cattle")
+PLURALS = words_of("people men women children feet teeth mice geese oxen dice cattle skis")
 NOT_PLURAL = words_of(
     """bus gas lens iris tennis compass canvas atlas christmas bias chess news cactus octopus
     cyclops texas asparagus walrus platypus hippopotamus rhinoceros virus abacus campus circus
     crocus lotus hibiscus mars venus papyrus citrus santa claus"""
 )
 NUMBERS = words_of("no two three four five six seven eight nine ten eleven twelve both")
-DETERMINED = words_of("a an the this that my your his her its their every each")
+DETERMINED = words_of("a an the another this that my your his her its their every each")
 GERUND_NOUNS = words_of(
     """ring king string wing swing spring ceiling earring evening morning thing building painting
-    drawing dumpling duckling sapling sibling sling pudding railing herring starling viking being
-    wedding crossing landing stocking opening dwelling icing clearing bearing setting fitting
-    greeting meeting"""
+    drawing dumpling duckling sapling seedling sibling sling pudding railing herring starling
+    viking being wedding stocking opening dwelling icing clearing bearing fitting greeting
+    meeting"""
 )
 """Nouns of countable things that end in -ing."""
 AGENTS = words_of(
     """person man woman people men women boy girl child baby kid face head hand cat dog bird monkey
-    horse bear lion rabbit fox frog mouse clock jockey skier couple knight soldier cowboy wizard
-    witch angel king queen fish penguin sun moon knife arrow"""
+    horse bear lion rabbit fox frog mouse clock jockey skier couple leaf globe airplane knight
+    soldier cowboy wizard witch angel king queen fish penguin sun moon knife arrow"""
 )
 """Nouns after which a word in -ing says what they do."""
 BREAKS = words_of(
@@ -44,14 +43,14 @@ BREAKS = words_of(
     being"""
 )
 """Words that end the noun and its adjectives."""
-IDIOMS = words_of("bed fear love space flight armor tears motion action front silhouette")
+IDIOMS = words_of("bed bloom fear love space flight armor tears motion action front silhouette")
 """Take no article after `in`."""
 PROPER = frozenset(
     ["mount fuji", "santa claus", "mrs. claus", "mx claus", "mrs claus", "father christmas"]
 )
 THE = frozenset(["statue of liberty", "kaaba", "tokyo tower", "milky way", "eiffel tower"])
 AN_SOUND = re.compile(r"[aeiou]|(?:hour|honest|heir)|x-|[FHLMNRSX][A-Z]+\b")
-A_SOUND = re.compile(r"uni(?!n)|use|eu|one\b|once|u-|ufo|uk\b|ukulele|utensil|u[kst]a?\b")
+A_SOUND = re.compile(r"uni(?!n)|use|eu|ewe|one\b|once|u-|ufo|uk\b|ukulele|utensil|u[kst]a?\b")
 
 
 def split_head(name: str) -> tuple[str, str]:
@@ -100,7 +99,9 @@ def is_countable(head: str) -> bool:
 
 def inner_articles(name: str) -> str:
     """Adds the article that labels leave out: `heart with arrow`, `person in tuxedo`."""
-    match = re.fullmatch(r"(.+) (with|in|wearing) ((?:[\w-]+ ){0,2}[\w-]+)( facing right)?", name)
+    match = re.fullmatch(
+        r"(.+) (with|in|wearing|behind|without) ((?:[\w-]+ ){0,2}[\w-]+)( facing right)?", name
+    )
     if match is None:
         return name
     before, link, noun, after = match[1], match[2], match[3], match[4] or ""

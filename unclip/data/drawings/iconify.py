@@ -20,6 +20,11 @@ CODES_OF = {"fluent-emoji": "fluent-emoji-flat"}
 """Sets that do not say which emoji their icons are, and the set of equal names that does."""
 GLUED = {"fxemoji"}
 """Sets whose names lack spaces; what cannot be told apart is left out."""
+FLAGS = {"circle-flags"}
+"""Sets of flags that are named by the codes of countries (`fr`) and of their parts (`fr-bre`)."""
+REGION = re.compile(r"[a-z]{2}(-.+)?")
+REGIONAL_A = 0x1F1E6
+"""The code point of the regional indicator A, two of which are a flag."""
 
 
 def read(source: Source, cache: Path, names: EmojiNames) -> Iterator[Original]:
@@ -125,9 +130,12 @@ def _emoji(
     emoji = names.by_hexcode(code) if code else None
     if emoji is None and source.part in GLUED:
         emoji = names.by_glued_name(key)
-        if emoji is None:
-            return None
-    emoji = emoji or names.by_file_name(key) or _unknown(key, categories)
+    elif source.part in FLAGS:
+        emoji = _flag(key, names)
+    elif emoji is None:
+        emoji = names.by_file_name(key) or _unknown(key, categories)
+    if emoji is None:
+        return None
     return Original(
         source=source.name,
         key=key,
@@ -147,3 +155,13 @@ def _unknown(key: str, categories: list[str]) -> Emoji:
     name = " ".join(re.sub(r"\b(fill|bold|static)\b", "", name).split())
     keywords = tuple(categories[:2])
     return Emoji(label=name, keywords=keywords, group="icon", subgroup="", hexcode="")
+
+
+def _flag(key: str, names: EmojiNames) -> Emoji | None:
+    """A flag with a name that people know; None for the codes of parts of countries."""
+    if REGION.fullmatch(key):
+        if "-" in key:
+            return None
+        return names.by_hexcode("-".join(f"{REGIONAL_A + ord(c) - ord('a'):X}" for c in key))
+    name = f"{plain_words(key)} flag"
+    return Emoji(label=name, keywords=(), group="flags", subgroup="", hexcode="")

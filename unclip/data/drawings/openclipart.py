@@ -1,6 +1,7 @@
 """The Debian package openclipart-svg: clip art of many hands, named by titles of many kinds."""
 
 import hashlib
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -99,8 +100,8 @@ def _file_title(file: str) -> str:
 
 def clean_name(title: str) -> tuple[str, bool]:
     """Turns a title into plain words; also says whether it calls itself black and white."""
-    name = plain_words(re.sub(r"[^\w' ,&-]", " ", title))
-    name = re.sub(r"\b&?amp\b", "and", name)
+    title = html.unescape(title).replace("&", " and ")
+    name = plain_words(re.sub(r"[^\w' ,-]", " ", title))
     ink = bool(BLACK_AND_WHITE.search(name))
     name = FILLER.sub(" ", name)
     name = re.sub(r"(?<=[a-z])\d+\b|\b\d+\b", "", name)

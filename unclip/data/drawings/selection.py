@@ -21,7 +21,6 @@ READERS = {
     "tuxpaint": tuxpaint.read,
 }
 FLAG = re.compile(r"flag[ :]+(?:for |of )?(?:flag )?(.+)$")
-FLAG_SOURCES = {"circle-flags"}
 NO_BRANDS = {"animals-nature", "food-drink"}
 """Groups in which an apple is an apple."""
 
@@ -42,7 +41,7 @@ def select(source: Source, cache: Path, names: EmojiNames) -> dict[str, Original
         if source.one_ink and COLOURS & set(re.findall(r"[a-z]+", label)):
             continue
         key = re.sub(r"[^A-Za-z0-9-]+", "-", original.key)
-        chosen.setdefault(f"{source.name}__{key}", _flag(source, original))
+        chosen.setdefault(f"{source.name}__{key}", _flag(original))
     return chosen
 
 
@@ -61,11 +60,9 @@ def _rank(original: Original) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _flag(source: Source, original: Original) -> Original:
+def _flag(original: Original) -> Original:
     """Names flags alike, however their source does."""
     match = FLAG.match(original.label.lower())
     if match:
         return replace(original, label=f"flag: {match[1]}", group="flags")
-    if source.name in FLAG_SOURCES:
-        return replace(original, group="flags")
     return original

@@ -2,6 +2,7 @@
 
 import re
 
+from unclip.data.drawings.grammar import inner_articles
 from unclip.data.drawings.words import COLOURS
 
 COLOURED = {"symbols", "smileys-emotion", "animals-nature", "food-drink", "objects", "icon"}
@@ -81,12 +82,45 @@ _BETTER = {
     "cricket game": "cricket bat and ball",
     "performing arts": "theatre masks",
     "fork and knife with plate": "fork, knife and plate",
-    "zzz": "letters zzz",
+    "zzz": "the letters zzz",
+    "hand with fingers splayed": "hand with spread fingers",
+    "nail polish": "hand with painted nails",
+    "four leaf clover": "four-leaf clover",
+    "leaf fluttering in wind": "leaf fluttering in the wind",
+    "baguette bread": "baguette",
+    "globe showing americas": "globe showing the americas",
+    "building construction": "building under construction",
+    "hourglass done": "hourglass",
+    "hourglass not done": "hourglass with running sand",
+    "high voltage": "lightning bolt",
+    "umbrella on ground": "umbrella on the ground",
+    "meat on bone": "meat on the bone",
+    "face with steam from nose": "face with steam from the nose",
+    "face with symbols on mouth": "face with symbols over the mouth",
+    "face with hand over mouth": "face with a hand over the mouth",
+    "face with open eyes and hand over mouth": "face with open eyes and a hand over the mouth",
+    "speaker low volume": "speaker at low volume",
+    "speaker medium volume": "speaker at medium volume",
+    "speaker high volume": "speaker at high volume",
+    "chart increasing": "chart with a rising line",
+    "chart decreasing": "chart with a falling line",
+    "chart increasing with yen": "chart with a rising line and a yen sign",
+    "pouring liquid": "liquid pouring from a glass",
+    "light rail": "light rail train",
+    "airplane departure": "airplane taking off",
+    "airplane arrival": "airplane landing",
+    "person in suit levitating": "levitating person in a suit",
+    "headphone": "headphones",
     "horse racing": "jockey riding a horse",
     "milky way": "night sky with the milky way",
 }
 """Labels that nobody would say, and what the pictures show."""
 
+_ROLES = (
+    "health worker|student|teacher|judge|farmer|cook|mechanic|factory worker|office worker"
+    "|scientist|technologist|singer|artist|pilot|astronaut|firefighter|police officer|detective"
+    "|guard|construction worker|superhero|supervillain|mage|fairy|vampire|elf|genie|zombie"
+)
 _PHRASES = [
     (rf"^{PEOPLE} gesturing ok$", r"\1 making an ok sign"),
     (rf"^{PEOPLE} gesturing no$", r"\1 crossing the arms to say no"),
@@ -108,6 +142,12 @@ _PHRASES = [
     (r"^oncoming (bus|taxi|automobile|police car)$", r"\1 seen from the front"),
     (r"^magnifying glass tilted (?:left|right)$", "magnifying glass"),
     (r": facing right$", " facing right"),
+    (rf"^man ({_ROLES})$", r"male \1"),
+    (
+        r"^flag of ((?:united|dominican|central african|netherlands|philippines|bahamas|maldives"
+        r"|gambia|comoros|european union)\b.*|.* islands)$",
+        r"flag of the \1",
+    ),
 ]
 
 
@@ -119,7 +159,7 @@ def natural(name: str) -> str:
         name = re.sub(pattern, better, name)
     if re.match(r"family of|.*(kissing|between them)$", name):
         name = _list_people(name)
-    return name
+    return inner_articles(name)
 
 
 def _list_people(name: str) -> str:
