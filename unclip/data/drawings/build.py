@@ -10,13 +10,12 @@ from pathlib import Path
 from unclip.data.drawings import render
 from unclip.data.drawings.captions import captions
 from unclip.data.drawings.expected import check_chosen, check_kept
+from unclip.data.drawings.files import write_whole
 from unclip.data.drawings.folder import (
     LICENCES,
     image_name,
     remove_leftovers,
     svg_name,
-    unwritable,
-    write_whole,
 )
 from unclip.data.drawings.journal import Entry, Journal
 from unclip.data.drawings.licences import third_party
@@ -67,10 +66,7 @@ def build(
     summary.chosen = dict(Counter(original.source for original in originals.values()))
     summary.chosen = {source.name: summary.chosen.get(source.name, 0) for source in sources}
     check_chosen(summary.chosen, unpinned)
-    try:
-        entries = _render(out, originals, reporter, summary, jobs)
-    except OSError as error:
-        raise unwritable(out, error) from error
+    entries = _render(out, originals, reporter, summary, jobs)
     kept = _without_copies(originals, entries, summary)
     summary.drawings = [describe(originals[entry.id], entry) for entry in kept]
     counts = Counter(drawing.source for drawing in summary.drawings)
@@ -100,12 +96,12 @@ def _render(
     jobs: int,
 ) -> dict[str, Entry]:
     """Renders what is not finished yet."""
-    journal = Journal(out)
+    journal, rasteriser = Journal(out), importlib.metadata.version("resvg_py")
     entries: dict[str, Entry] = {}
     tasks: list[Task] = []
     with reporter.progress({"drawings": len(originals)}) as advance:
         for drawing, original in originals.items():
-            task = _task(out, drawing, original)
+            task = _task(out, drawing, original, rasteriser)
             files = (task.webp_file, task.svg_file)
             finished = journal.finished(drawing, task.origin, files)
             if finished is None:
@@ -131,11 +127,11 @@ def _render(
     return ordered
 
 
-def _task(out: Path, drawing: str, original: Original) -> Task:
+def _task(out: Path, drawing: str, original: Original, rasteriser: str) -> Task:
     content = original.svg.encode() if original.svg is not None else b""
     if original.bitmap is not None:
         content = original.bitmap.read_bytes()
-    made_with = f"{RASTERISER} {render.SIZE_PX} {render.QUALITY} {render.MARGIN} {original.trim}"
+    made_with = f"{rasteriser} {render.SIZE_PX} {render.QUALITY} {render.MARGIN} {original.trim}"
     digest = hashlib.sha1(content + made_with.encode(), usedforsecurity=False).hexdigest()
     return Task(
         id=drawing,
@@ -146,9 +142,6 @@ def _task(out: Path, drawing: str, original: Original) -> Task:
         webp_file=out / image_name(original.source, drawing),
         svg_file=out / svg_name(original.source, drawing),
     )
-
-
-RASTERISER = importlib.metadata.version("resvg_py") if find_spec("resvg_py") else "none"
 
 
 def _check_broken(broken: Sequence[Broken], total: int) -> None:

@@ -10,8 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from unclip.data.drawings.files import read_json
-from unclip.data.drawings.folder import unwritable
+from unclip.data.drawings.files import read_json, unwritable
 from unclip.data.drawings.packages import DebianPackage
 from unclip.data.drawings.parts import unfinished
 from unclip.errors import BackendError, DataError

@@ -1,10 +1,11 @@
-"""Reading the files of a package: what is missing or damaged is one line that names the package."""
+"""Files: what is missing or damaged is one line, what is written is whole or not there."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from unclip.errors import DataError
+from unclip.errors import DataError, InputError
 
 
 def read_json(path: Path, *, remedy: Path) -> Any:
@@ -38,3 +39,29 @@ def folder_of(path: Path, *, remedy: Path) -> Path:
 def damaged(path: Path, what: str, remedy: Path) -> DataError:
     """The error of a package that is not as it was fetched."""
     return DataError(f"{path} {what}: remove {remedy} and run again to fetch it anew")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The error of a file that cannot be written."""
+    reason = error.strerror or str(error)
+    return InputError(
+        f"cannot write {path}: {reason}; make room or name another folder, and run again: what is "
+        "finished is kept"
+    )

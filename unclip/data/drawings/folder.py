@@ -1,9 +1,9 @@
-"""The folder of a set: what may be in it, files that are whole or not there, and no leftovers."""
+"""The folder of a set: what may be in it, how its files are called, and no leftovers."""
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 
+from unclip.data.drawings.files import unwritable
 from unclip.data.drawings.journal import JOURNAL
 from unclip.data.drawings.records import TABLE, Drawing, read_table
 from unclip.errors import InputError
@@ -50,37 +50,13 @@ def svg_name(source: str, drawing: str) -> str:
     return f"{VECTORS}/{source}/{drawing}.svg"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def unwritable(path: Path, error: OSError) -> InputError:
-    """The error of a file that cannot be written."""
-    reason = error.strerror or str(error)
-    return InputError(
-        f"cannot write {path}: {reason}; make room or name another folder, and run again: what is "
-        "finished is kept"
-    )
-
-
 def remove_leftovers(out: Path, drawings: Collection[Drawing]) -> int:
-    """Removes pictures that the table does not name; returns how many files."""
+    """Removes pictures that the table does not name, and what a killed run left; counts them."""
     named = {drawing.file_name for drawing in drawings}
     named |= {drawing.svg for drawing in drawings if drawing.svg}
     removed = 0
+    for path in out.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
     for top in (IMAGES, VECTORS):
         for path in (out / top).glob("*/*"):
             if str(path.relative_to(out).as_posix()) not in named:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unclip.data.drawings.files import unwritable, write_whole
+
 JOURNAL = ".rendered.jsonl"
 
 
@@ -57,19 +59,31 @@ class Journal:
         return entry
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Appends entries."""
-        text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
-        with self._path.open("ab+") as file:
-            # After a torn line, which would swallow the next one.
-            if file.tell() and not _ends_with_newline(file):
-                file.write(b"\n")
-            file.write(text.encode())
+        """Appends entries.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        try:
+            with self._path.open("ab+") as file:
+                # After a torn line, which would swallow the next one.
+                if file.tell() and not _ends_with_newline(file):
+                    file.write(b"\n")
+                file.write(_lines(entries))
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
-        """Replaces all lines."""
-        beside = self._path.with_name(f"{JOURNAL}.tmp")
-        beside.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
-        beside.replace(self._path)
+        """Replaces all lines.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        write_whole(self._path, _lines(entries))
+
+
+def _lines(entries: Iterable[Entry]) -> bytes:
+    return "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
 
 
 def _ends_with_newline(file: Any) -> bool:

@@ -6,8 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from unclip.data.drawings.files import read_json
-from unclip.data.drawings.folder import unwritable
+from unclip.data.drawings.files import read_json, unwritable
 from unclip.data.drawings.packages import NpmPackage
 from unclip.data.drawings.parts import unfinished
 from unclip.errors import BackendError, DataError

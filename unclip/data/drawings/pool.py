@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from unclip.data.drawings.folder import write_whole
+from unclip.data.drawings.files import write_whole
 from unclip.data.drawings.journal import Entry, checksum
 from unclip.data.drawings.render import Picture, UnfitError, render
 from unclip.data.pictures import DAMAGE
