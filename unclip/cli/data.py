@@ -58,9 +58,9 @@ def illustrations(
     def work(report: Report) -> None:
         with interrupt_held():
             from unclip.data.drawings.build import build
+            from unclip.data.drawings.catalogue import choose
             from unclip.data.drawings.fetch import fetch
             from unclip.data.drawings.folder import check_target
-            from unclip.data.drawings.sources import choose
 
         chosen = choose(tiers, source or [])
         check_target(out, [one.name for one in chosen], replace=force)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from unclip.data.drawings.catalogue import SOURCES
 from unclip.data.drawings.names import read_names
 from unclip.data.drawings.openclipart import clean_name, is_english
 from unclip.data.drawings.originals import Original
 from unclip.data.drawings.packages import EMOJIBASE, EMOJILIB, FLUENT_3D, ICONIFY, OPENCLIPART
 from unclip.data.drawings.selection import select
-from unclip.data.drawings.sources import SOURCES
 from unclip.errors import DataError
 
 

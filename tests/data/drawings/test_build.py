@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from unclip.data.drawings.build import build
+from unclip.data.drawings.catalogue import SOURCES, choose
 from unclip.data.drawings.folder import check_target
 from unclip.data.drawings.journal import JOURNAL
 from unclip.data.drawings.packages import ICONIFY
 from unclip.data.drawings.records import TABLE, read_table
-from unclip.data.drawings.sources import SOURCES, choose
 from unclip.data.drawings.summary import Summary
 from unclip.data.images import read_folder
 from unclip.errors import ConfigError, DataError, InputError

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from unclip.data.drawings import debian, npm
+from unclip.data.drawings.catalogue import SOURCES
 from unclip.data.drawings.fetch import Fetched, fetch
 from unclip.data.drawings.packages import EMOJIBASE, EMOJILIB, ICONIFY, OPENCLIPART
-from unclip.data.drawings.sources import SOURCES
 from unclip.errors import BackendError, DataError, InputError
 
 PINS = {package.name: package for package in (EMOJIBASE, EMOJILIB, ICONIFY)}

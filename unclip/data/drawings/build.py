@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unclip.data.drawings import render
 from unclip.data.drawings.captions import captions
+from unclip.data.drawings.catalogue import SOURCES
 from unclip.data.drawings.expected import check_chosen, check_kept
 from unclip.data.drawings.files import write_whole
 from unclip.data.drawings.folder import (
@@ -25,7 +26,7 @@ from unclip.data.drawings.pool import Broken, Task, draw_all
 from unclip.data.drawings.records import TABLE, Drawing, table_text
 from unclip.data.drawings.reporter import Reporter
 from unclip.data.drawings.selection import select
-from unclip.data.drawings.sources import SOURCES, Source
+from unclip.data.drawings.sources import Source
 from unclip.data.drawings.speech import natural, spoken, without_false_colour
 from unclip.data.drawings.split import concept_key, split_of
 from unclip.data.drawings.summary import Summary
