@@ -26,7 +26,7 @@ Sources = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Where packages are kept (1.2 GB); ~/.cache/unclip/packages by default."
+        metavar="DIR", help="Where packages are kept (0.7 GB); ~/.cache/unclip/packages by default."
     ),
 ]
 Jobs = Annotated[

@@ -83,6 +83,12 @@ def test_heads(name: str, head: str, rest: str) -> None:
             ("light", "dark"),
             "women with light and dark skin tones holding hands",
         ),
+        ("a sign of the horns", ("dark",), "a sign of the horns with dark skin tone"),
+        (
+            "a back of a hand pointing left",
+            ("light",),
+            "a back of a hand with light skin tone pointing left",
+        ),
         ("a handshake", ("dark", "dark"), "a handshake with dark skin tone"),
     ],
 )

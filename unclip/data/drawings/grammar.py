@@ -121,6 +121,9 @@ def with_tone(phrase: str, tone: tuple[str, ...] | None) -> str:
     tones = list(dict.fromkeys(tone))
     said = f"{' and '.join(tones)} skin tone{'s' if len(tones) > 1 else ''}"
     head, rest = split_head(phrase)
+    if rest.startswith("of "):
+        whole, rest = split_head(rest.removeprefix("of "))
+        head = f"{head} of {whole}"
     if not rest:
         return f"{head} with {said}"
     if rest.startswith("with "):

@@ -31,7 +31,8 @@ class Drawing:
     id: str
     """`SOURCE__KEY`; unique in the set."""
     file_name: str
-    """`images/SOURCE/ID.webp`: 256 px, RGBA, see-through where nothing is drawn."""
+    """`images/SOURCE/ID.webp`: 256 px, see-through where nothing is drawn; a picture that fills its
+    square has no alpha channel, so convert it to RGBA."""
     svg: str | None
     """`svg/SOURCE/ID.svg`: the same picture as a square vector drawing; None for bitmaps."""
     source: str
