@@ -180,6 +180,7 @@ def write_clip_art(root: Path) -> None:
         "animals/x.svg": clip_art("Barn owl b and w"),
         "animals/unsaid.svg": clip_art("wooden boat", licence="none said"),
         "animals/photo.svg": clip_art("wooden chair", more='<image href="x.png"/>'),
+        "animals/words.svg": clip_art("old wooden sign", more="<text>stop</text>"),
         "animals/gatto.svg": clip_art("gattino piccolissimo"),
         "logos/y.svg": clip_art("house"),
     }

@@ -51,7 +51,7 @@ EXPECTED = {
     "icon-park": Counts(588, 588),
     "phosphor-line": Counts(300, 300),
     "phosphor-fill": Counts(300, 300),
-    "openclipart": Counts(1645, 1339),
+    "openclipart": Counts(1563, 1278),
     "tuxpaint": Counts(657, 601),
 }
 RASTERISER = ("0.5.0", "x86_64")

@@ -17,6 +17,8 @@ from unclip.data.drawings.words import plain_words
 from unclip.errors import BackendError
 
 PUBLIC_DOMAIN = re.compile(r"(?i)public ?domain")
+WORDS = re.compile(r"<(svg:)?text\b")
+"""Without fonts they would be missing: a stop sign that does not say so."""
 TITLE = re.compile(r"<dc:title[^>]*>(.*?)</dc:title>", re.DOTALL)
 CREATOR = re.compile(r"<dc:creator>.*?<dc:title>(.*?)</dc:title>", re.DOTALL)
 KEYWORD = re.compile(r"<rdf:li[^>]*>(.*?)</rdf:li>", re.DOTALL)
@@ -69,7 +71,7 @@ def read(source: Source, cache: Path, _: EmojiNames) -> Iterator[Original]:
     titles = {name: _title(text) for name, text in texts.items()}
     counts = Counter(title.lower() for title in titles.values() if title)
     for file, text in texts.items():
-        if LEFT_OUT.search(file) or len(text.encode()) > MAX_BYTES or not _free(text):
+        if LEFT_OUT.search(file) or len(text.encode()) > MAX_BYTES or not _usable(text):
             continue
         title = titles[file]
         known = title and counts[title.lower()] <= MOST_WITH_ONE_TITLE and not NO_TITLE.match(title)
@@ -78,9 +80,10 @@ def read(source: Source, cache: Path, _: EmojiNames) -> Iterator[Original]:
             yield _original(source, file, text, name, ink=ink)
 
 
-def _free(text: str) -> bool:
-    """Whether it says that it is public domain, and holds no picture of other origin."""
-    return "<image" not in text and "licenses/GPL" not in text and bool(PUBLIC_DOMAIN.search(text))
+def _usable(text: str) -> bool:
+    """Whether it says that it is public domain, and holds no bitmap and no words to be set."""
+    foreign = "<image" in text or "licenses/GPL" in text or WORDS.search(text)
+    return not foreign and bool(PUBLIC_DOMAIN.search(text))
 
 
 def _title(text: str) -> str:
