@@ -120,6 +120,14 @@ def test_copies_are_dropped(cache: Path, notes, tmp_path: Path) -> None:
     assert [drawing.id for drawing in summary.drawings] == ["emojione-mono__cat-face"]
     assert summary.dropped == {"copy": 1}
     assert len(list((tmp_path / "set").rglob("*.webp"))) == 1
+    again = run(tmp_path / "set", cache, notes, ("emojione-mono",))
+    assert (again.rendered, again.dropped) == (0, {"copy": 1})
+    # The first one changed: what was its copy is a drawing of its own.
+    icons["icons"]["cat-face"] = {"body": '<rect width="20" height="20"/>'}
+    path.write_text(json.dumps(icons))
+    changed = run(tmp_path / "set", cache, notes, ("emojione-mono",))
+    assert (changed.rendered, len(changed.drawings), changed.dropped) == (2, 2, {})
+    assert len(list((tmp_path / "set").rglob("*.webp"))) == 2
 
 
 def many(cache: Path, good: int, bad: int) -> None:

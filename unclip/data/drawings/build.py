@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,9 +68,14 @@ def build(
     summary.chosen = dict(Counter(original.source for original in originals.values()))
     summary.chosen = {source.name: summary.chosen.get(source.name, 0) for source in sources}
     check_chosen(summary.chosen, unpinned)
-    entries = _render(out, originals, reporter, summary, jobs)
-    kept = _without_copies(originals, entries, summary)
-    summary.drawings = [describe(originals[entry.id], entry) for entry in kept]
+    journal = Journal(out)
+    entries = _mark_copies(originals, _render(out, originals, journal, reporter, summary, jobs))
+    journal.rewrite(entries)
+    for entry in entries:
+        if entry.unfit is not None or entry.copy_of is not None:
+            summary.dropped[entry.unfit or "copy"] += 1
+        else:
+            summary.drawings.append(describe(originals[entry.id], entry))
     counts = Counter(drawing.source for drawing in summary.drawings)
     check_kept({source.name: counts[source.name] for source in sources}, unpinned)
     page = third_party(summary.drawings, sources, versions)
@@ -92,19 +98,20 @@ def _choose(sources: Sequence[Source], cache: Path, reporter: Reporter) -> dict[
 def _render(
     out: Path,
     originals: Mapping[str, Original],
+    journal: Journal,
     reporter: Reporter,
     summary: Summary,
     jobs: int,
 ) -> dict[str, Entry]:
     """Renders what is not finished yet."""
-    journal, rasteriser = Journal(out), importlib.metadata.version("resvg_py")
+    rasteriser = importlib.metadata.version("resvg_py")
     entries: dict[str, Entry] = {}
     tasks: list[Task] = []
     with reporter.progress({"drawings": len(originals)}) as advance:
         for drawing, original in originals.items():
             task = _task(out, drawing, original, rasteriser)
             files = (task.webp_file, task.svg_file)
-            finished = journal.finished(drawing, task.origin, files)
+            finished = journal.finished(drawing, task.origin, files, entries)
             if finished is None:
                 tasks.append(task)
             else:
@@ -123,9 +130,7 @@ def _render(
     summary.rendered = len(tasks) - len(broken)
     summary.dropped.update(one.reason for one in broken)
     _check_broken(broken, len(originals))
-    ordered = {drawing: entries[drawing] for drawing in originals if drawing in entries}
-    journal.rewrite(ordered.values())
-    return ordered
+    return {drawing: entries[drawing] for drawing in originals if drawing in entries}
 
 
 def _task(out: Path, drawing: str, original: Original, rasteriser: str) -> Task:
@@ -157,22 +162,16 @@ def _check_broken(broken: Sequence[Broken], total: int) -> None:
     )
 
 
-def _without_copies(
-    originals: Mapping[str, Original], entries: Mapping[str, Entry], summary: Summary
-) -> list[Entry]:
-    """Keeps the first of the drawings of one source that look the same."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
+def _mark_copies(originals: Mapping[str, Original], entries: Mapping[str, Entry]) -> list[Entry]:
+    """Marks the drawings that look like an earlier one of their source."""
+    first: dict[tuple[str, str], str] = {}
+    marked = []
     for drawing, entry in entries.items():
-        look = (originals[drawing].source, entry.look)
-        if entry.unfit is not None:
-            summary.dropped[entry.unfit] += 1
-        elif look in seen:
-            summary.dropped["copy"] += 1
-        else:
-            seen.add(look)
-            kept.append(entry)
-    return kept
+        same = drawing
+        if entry.unfit is None:
+            same = first.setdefault((originals[drawing].source, entry.look), drawing)
+        marked.append(replace(entry, copy_of=None if same == drawing else same))
+    return marked
 
 
 def describe(original: Original, entry: Entry) -> Drawing:

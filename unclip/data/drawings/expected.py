@@ -91,6 +91,6 @@ def check_kept(counts: Mapping[str, int], free: Collection[str]) -> None:
         allowed = 0 if same else max(1, round(TOLERANCE * expected))
         if abs(count - expected) > allowed:
             raise DataError(
-                f"{source} gave {count} pictures, expected {expected}: install "
-                f"resvg_py=={RASTERISER[0]}, or report it"
+                f"{source} gave {count} pictures, expected {expected}: install resvg_py=="
+                f"{RASTERISER[0]}, or remove the folder of packages (--cache), and run again"
             )

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ class Entry:
     """Hash of what it was rendered from and with; another one is rendered anew."""
     unfit: str | None = None
     """Why it was left out."""
+    copy_of: str | None = None
+    """The earlier drawing that it looks like; a copy's files are not kept."""
     webp: int = 0
     """CRC-32 of the file."""
     svg: int | None = None
@@ -42,15 +44,20 @@ class Journal:
                 if entry is not None:
                     self._entries[entry.id] = entry
 
-    def finished(self, drawing: str, origin: str, files: Iterable[Path]) -> Entry | None:
+    def finished(
+        self, drawing: str, origin: str, files: Iterable[Path], before: Container[str]
+    ) -> Entry | None:
         """The entry of a drawing whose files are whole; None if it must be rendered.
 
         Args:
             files: the WebP and the SVG that it should have.
+            before: earlier drawings that are finished; a copy needs no files if it is of them.
         """
         entry = self._entries.get(drawing)
         if entry is None or entry.origin != origin:
             return None
+        if entry.copy_of is not None:
+            return entry if entry.copy_of in before else None
         if entry.unfit is None:
             sums = (entry.webp, entry.svg)
             for path, expected in zip(files, sums, strict=True):
