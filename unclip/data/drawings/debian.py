@@ -79,5 +79,8 @@ def _run(command: Sequence[str], folder: Path, package: DebianPackage) -> str:
     if done.returncode != 0:
         errors = re.findall(r"^E: (.+)$", done.stderr, re.MULTILINE)
         errors = errors or done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        raise DataError(f"{command[0]} could not fetch {package.name}: {errors[0][:200]}")
+        raise DataError(
+            f"{command[0]} could not fetch {package.name}: {errors[0][:200]}; check the network, "
+            "and that the release has it"
+        )
     return done.stdout
