@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from unclip import __version__
+from unclip.cli import data
 from unclip.cli.assemble import assemble
 from unclip.cli.doctor import doctor
 from unclip.cli.generate import generate
@@ -30,6 +31,7 @@ app = typer.Typer(
 VERBS = {verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble)}
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
+app.add_typer(data.app, name="data")
 
 # What every Typer raises for a wrong call; the class itself has moved between versions.
 WRONG_CALL = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(args=arguments, prog_name="unclip", standalone_mode=False)
     except WRONG_CALL as error:
         message = getattr(error, "format_message", error.__str__)()
-        verb = arguments[0] if arguments[0] in VERBS else "unclip"
+        verb = arguments[0] if arguments[0] in {*VERBS, "data"} else "unclip"
         where = "unclip --help" if verb == "unclip" else f"unclip {verb} --help"
         return refuse(verb, InputError(f"{message} (see {where})"), as_json=_json(arguments))
     except (typer.Abort, KeyboardInterrupt):

@@ -17,14 +17,10 @@ PLACE = Placement(x=0.5, y=0.5, side=0.5)
 
 
 def scene(kind: str, *things: Thing, **more: Any) -> Scene:
-    values: dict[str, Any] = {
-        "kind": kind,
-        "source": "noto",
-        "style": "cartoon emoji",
-        "filter": None,
-    }
-    values |= {"things": things, "placements": (PLACE,) * len(things), "backdrop": "white"}
-    return Scene(**(values | {"noise_seed": 0} | more))
+    values: dict[str, Any] = {"kind": kind, "source": "noto", "style": "cartoon emoji"}
+    values |= {"filter": None, "things": things, "placements": (PLACE,) * len(things)}
+    values |= {"backdrop": "white", "noise_seed": 0, **more}
+    return Scene(**values)
 
 
 def test_every_way_to_say_it() -> None:
