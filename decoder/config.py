@@ -7,6 +7,7 @@ from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
 from unclip.nn.unet import UNetConfig
+from unclip.training.pictures import Source
 from unclip.training.settings import TrainConfig
 
 
@@ -99,8 +100,8 @@ class DecoderRun:
 
     clip: str
     """Stage folder of the frozen CLIP."""
-    images: str
-    """Folder of captioned pictures."""
+    images: Source
+    """Folder of captioned pictures, or scenes."""
     model: DecoderConfig
     train: TrainConfig
     image_dropout: float = 0.1

@@ -14,12 +14,12 @@ from decoder.loss import decoder_loss
 from decoder.model import Decoder, to_stage
 from decoder.sample import sample_images
 from unclip.checkpoint import save_stage
-from unclip.data.images import CaptionedImages
 from unclip.diffusion.noise import SeededNoise
 from unclip.diffusion.schedules import build_schedule
 from unclip.training.companions import FrozenClip
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
+from unclip.training.pictures import open_pictures, samples_of
 from unclip.training.sheets import contact_sheet
 
 SHEET_PICTURES = 16
@@ -38,21 +38,25 @@ class DecoderStage:
         self.trained_on = {"clip": self.clip.fingerprint}
         self.clip.check_fit(self.name, config.model)
         seed = data_seed(config.train.seed, self.name)
-        self.dataset = CaptionedImages(config.images, config.model.image_size, seed)
+        size_px = config.model.image_size
+        self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
+        self.dataset = self.pictures.dataset
         self.model = Decoder(config.model)
 
     def prepare(self, device: torch.device) -> None:
-        """Moves CLIP to the device."""
+        """Moves CLIP, and what paints, to the device."""
         self.clip.prepare(device)
+        self.pictures.prepare(device)
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
         """Encodes a batch with CLIP and scores the decoder on its pictures."""
+        images = self.pictures.images(batch)
         return decoder_loss(
             model,
             self.config.model,
             self.schedule,
-            batch["image"],
-            self.clip.image(batch["image"]),
+            images,
+            self.clip.image(images),
             self.clip.text(batch["caption"]),
             self.clip.null,
             draws,
@@ -70,10 +74,9 @@ class DecoderStage:
         assert isinstance(model, Decoder)
         count = min(SHEET_PICTURES, len(self.dataset))
         step = len(self.dataset) / count
-        samples = [self.dataset[int(i * step), 0] for i in range(count)]
-        device = self.clip.null.embed.device
-        real = torch.stack([sample["image"] for sample in samples]).to(device)
-        text = self.clip.text([sample["caption"] for sample in samples])
+        images, captions = samples_of(self.pictures, [int(i * step) for i in range(count)])
+        real = images.to(self.clip.null.embed.device)
+        text = self.clip.text(captions)
         noise = SeededNoise(range(count), self.name)
         painted = sample_images(model, self.clip.image(real), text, self.clip.null, noise=noise)
         return contact_sheet(torch.cat([real, painted]), columns=count)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from unclip.config import INF, check_ranges
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
+from unclip.training.pictures import Source
 from unclip.training.settings import TrainConfig
 
 
@@ -77,8 +78,8 @@ class PriorRun:
 
     clip: str
     """Stage folder of the frozen CLIP."""
-    images: str
-    """Folder of captioned pictures."""
+    images: Source
+    """Folder of captioned pictures, or scenes."""
     model: PriorConfig
     train: TrainConfig
     text_dropout: float = 0.1
@@ -86,3 +87,5 @@ class PriorRun:
 
     def __post_init__(self) -> None:
         check_ranges(self, "prior: ", text_dropout=(0, 1))
+        if not isinstance(self.images, str) and self.images.num is None:
+            raise ConfigError("prior: all scenes are embedded first: set images.num")

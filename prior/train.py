@@ -13,12 +13,12 @@ from prior.config import PriorRun
 from prior.loss import prior_loss
 from prior.model import Prior, to_stage
 from unclip.checkpoint import save_stage
-from unclip.data.images import CaptionedImages
 from unclip.diffusion.schedules import build_schedule
 from unclip.errors import DataError
 from unclip.training.companions import FrozenClip
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
+from unclip.training.pictures import open_pictures, samples_of
 
 EMBEDDING_BATCH = 256
 
@@ -37,7 +37,8 @@ class PriorStage:
         self.clip.check_fit(self.name, config.model)
         size_px = self.clip.clip.config.image.image_size
         seed = data_seed(config.train.seed, self.name)
-        self.dataset = CaptionedImages(config.images, size_px, seed)
+        self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
+        self.dataset = self.pictures.dataset
         self.model = Prior(config.model)
         self.image_embeds: Tensor
 
@@ -48,13 +49,14 @@ class PriorStage:
             DataError: all pictures have the same embedding.
         """
         self.clip.prepare(device)
+        self.pictures.prepare(device)
         embeds = [self.clip.image(images) for images in self._pictures()]
         self.image_embeds = torch.cat(embeds)
         std = self.image_embeds.std(0, keepdim=True)
         if not bool((std > 0).all()):  # nor NaN, of one picture
             raise DataError(
-                f"the {len(self.image_embeds)} pictures of {self.config.images} do not differ for "
-                "CLIP, so their embeddings cannot be whitened: give it more pictures"
+                f"the {len(self.image_embeds)} pictures of this run do not differ for CLIP, "
+                "so their embeddings cannot be whitened: give it more pictures"
             )
         self.model.clip_mean.copy_(self.image_embeds.mean(0, keepdim=True))
         self.model.clip_std.copy_(std)
@@ -79,7 +81,7 @@ class PriorStage:
         """All pictures in the folder's order, in batches."""
         for start in range(0, len(self.dataset), EMBEDDING_BATCH):
             indices = range(start, min(start + EMBEDDING_BATCH, len(self.dataset)))
-            yield torch.stack([self.dataset[index, 0]["image"] for index in indices])
+            yield samples_of(self.pictures, indices)[0]
 
 
 def main(argv: Sequence[str]) -> int:

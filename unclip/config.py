@@ -128,8 +128,13 @@ class _Builder:
         origin = get_origin(hint)
         if origin in (Union, types.UnionType):
             options = [arg for arg in get_args(hint) if arg is not type(None)]
-            optional = len(options) < len(get_args(hint))
-            return None if optional and value is None else self._convert(options[0], value, key)
+            if value is None and len(options) < len(get_args(hint)):
+                return None
+            # Of a value and a table of settings, the one that is written there.
+            tables = [arg for arg in options if dataclasses.is_dataclass(arg)]
+            values = [arg for arg in options if arg not in tables]
+            chosen = tables if tables and (isinstance(value, Mapping) or not values) else values
+            return self._convert(chosen[0], value, key)
         if dataclasses.is_dataclass(hint):
             return self.build(hint, value, key + ".")
         if origin is tuple:

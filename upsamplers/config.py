@@ -9,6 +9,7 @@ from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
 from unclip.nn.unet import UNetConfig
+from unclip.training.pictures import Source
 from unclip.training.settings import TrainConfig
 
 
@@ -82,8 +83,9 @@ class UpsamplerConfig:
 class UpsamplerRun:
     """One training run: `accelerate launch -m upsamplers.train --config FILE --out DIR`."""
 
-    images: str
-    """Folder of captioned pictures; random crops are taken from them, never resized."""
+    images: Source
+    """Folder of captioned pictures, from which random crops are taken, never resized; or scenes,
+    rendered at the network's size."""
     crop_px: int
     """Side of a training crop in output pixels; the network is convolutional and runs at any
     size."""

@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unclip.checkpoint import save_stage
-from unclip.data.images import ImageCrops
 from unclip.diffusion.noise import SeededNoise
 from unclip.diffusion.schedules import build_schedule
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
+from unclip.training.pictures import open_crops
 from unclip.training.sheets import contact_sheet
 from upsamplers.config import UpsamplerRun
 from upsamplers.degradation import reduce_size
@@ -36,7 +36,8 @@ class UpsamplerStage:
         self.name = f"upsampler_{config.model.image_size}"
         self.schedule = build_schedule(config.model.diffusion)
         seed = data_seed(config.train.seed, self.name)
-        self.dataset = ImageCrops(config.images, config.crop_px, seed)
+        size_px = config.model.image_size
+        self.dataset = open_crops(config.images, size_px=size_px, crop_px=config.crop_px, seed=seed)
         self.model = Upsampler(config.model)
 
     def prepare(self, device: torch.device) -> None:

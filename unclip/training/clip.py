@@ -26,10 +26,10 @@ from unclip.clip.files import build_clip, clip_to_stage
 from unclip.clip.tokenize import Tokenizer, load_merges, open_clip_merges
 from unclip.clip.weights import MAX_LOGIT_SCALE, from_open_clip
 from unclip.config import INF, check_ranges
-from unclip.data.images import CaptionedImages
 from unclip.errors import ConfigError
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
+from unclip.training.pictures import Source, open_pictures
 from unclip.training.settings import TrainConfig
 
 
@@ -37,8 +37,8 @@ from unclip.training.settings import TrainConfig
 class ClipRun:
     """One training run."""
 
-    images: str
-    """Folder of captioned pictures."""
+    images: Source
+    """Folder of captioned pictures, or scenes."""
     merges: str | None = None
     """File of byte-pair merges (`unclip.training.vocabulary`); None takes CLIP's own."""
     hard_negatives: float = 0.0
@@ -48,6 +48,8 @@ class ClipRun:
 
     def __post_init__(self) -> None:
         check_ranges(self, "", hard_negatives=(0, INF))
+        if self.hard_negatives and isinstance(self.images, str):
+            raise ConfigError("hard_negatives need scenes: a folder's captions have no false twins")
         if self.train.accumulation != 1:
             raise ConfigError(
                 f"train.accumulation is {self.train.accumulation}, expected 1: pictures are told "
@@ -68,12 +70,15 @@ class ClipStage:
         self.merges = open_clip_merges() if config.merges is None else load_merges(config.merges)
         self.tokenizer = Tokenizer(self.merges, text.vocab_size, text.context_length, text.clean)
         seed = data_seed(config.train.seed, self.name)
-        self.dataset = CaptionedImages(config.images, config.model.image.image_size, seed)
+        size_px = config.model.image.image_size
+        self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
+        self.dataset = self.pictures.dataset
         self.model = open_clip.CLIP(**open_clip_config(config.model))
         self.criterion: open_clip.ClipLoss
 
     def prepare(self, device: torch.device) -> None:
-        """Tells the loss of the other processes."""
+        """Tells the loss of the other processes, and moves what paints."""
+        self.pictures.prepare(device)
         world = PartialState()
         self.criterion = open_clip.ClipLoss(
             local_loss=True,
@@ -89,7 +94,7 @@ class ClipStage:
         if self.config.hard_negatives:
             wrong = [i for i, caption in enumerate(batch["negative"]) if caption]
         ids, _ = self.tokenizer(captions + [batch["negative"][i] for i in wrong])
-        images = prepare_images(batch["image"], self.config.model.image)
+        images = prepare_images(self.pictures.images(batch), self.config.model.image)
         image_embed, text_embed, scale = model(images, ids.to(images.device))
 
         # The logits are large: in bfloat16 they would be off by more than the loss.

@@ -14,7 +14,7 @@ from unclip.data.composer.backdrops import BACKDROPS, NAMES, PLAIN, paint_backdr
 from unclip.data.composer.catalogue import Catalogue
 from unclip.data.composer.colours import COLOURS, recolour, to_hsv, to_rgb
 from unclip.data.composer.compose import over, place_sprites
-from unclip.data.composer.dataset import ScenePictures
+from unclip.data.composer.dataset import LargeCrops, ScenePictures
 from unclip.data.composer.large import LargeScenes, render_large
 from unclip.data.composer.noise import hashed, smooth
 from unclip.data.composer.painter import Painter, to_uint8
@@ -250,3 +250,30 @@ def test_a_training_set(tiny_set: Path) -> None:
     torch.testing.assert_close(images[3], pictures.painter.paint([scene])[0])
     assert pictures.dataset[0, 103]["caption"] == samples[3]["caption"]
     assert pictures.dataset[9, 103]["caption"] == samples[3]["caption"]
+    few = ScenePictures(tiny_set, WorldSettings(), seed=3, size_px=64, num=5)
+    assert len(few.dataset) == 5
+    rows = [few.dataset[2, position] for position in range(20)]
+    assert all(torch.equal(row["drawings"], rows[0]["drawings"]) for row in rows)
+    assert len({row["caption"] for row in rows}) > 1
+
+
+def test_crops_of_large_pictures(tiny_set: Path, tmp_path: Path) -> None:
+    crops = LargeCrops(
+        tiny_set,
+        WorldSettings(),
+        seed=2,
+        num=3,
+        size_px=256,
+        crop_px=64,
+        cache=tmp_path,
+        cache_bytes=10**8,
+    )
+    samples = [crops[1, position] for position in range(8)]
+    assert {tuple(sample["image"].shape) for sample in samples} == {(3, 64, 64)}
+    assert torch.equal(crops[1, 4]["image"], samples[4]["image"])
+    assert not torch.equal(samples[0]["image"], samples[1]["image"])
+    assert len(list(tmp_path.iterdir())) == 1  # one scene, rendered once
+    whole = crops.large.picture(crops.world.describe(1))
+    windows = whole.unfold(1, 64, 1).unfold(2, 64, 1)
+    difference = (windows - samples[0]["image"][:, None, None]).abs().amax((0, 3, 4))
+    assert difference.min() == 0
