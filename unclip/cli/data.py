@@ -77,12 +77,8 @@ def illustrations(
             versions=fetched.versions,
             unpinned=fetched.unpinned,
         )
-        report.result |= {
-            "path": str(out),
-            **summary.figures(),
-            "packages": fetched.versions,
-            "missing": fetched.missing,
-        }
+        found = {"packages": fetched.versions, "missing": fetched.missing}
+        report.result |= {"path": str(out), **summary.figures(), **found}
         for line in summary.lines():
             report.note(line)
         report.line(str(out))

@@ -65,8 +65,8 @@ def build(
         raise BackendError("rendering drawings needs resvg-py: pip install 'unclip[data]'")
     summary = Summary()
     originals = _choose(sources, cache, reporter)
-    summary.chosen = dict(Counter(original.source for original in originals.values()))
-    summary.chosen = {source.name: summary.chosen.get(source.name, 0) for source in sources}
+    chosen = Counter(original.source for original in originals.values())
+    summary.chosen = {source.name: chosen[source.name] for source in sources}
     check_chosen(summary.chosen, unpinned)
     journal = Journal(out)
     entries = _mark_copies(originals, _render(out, originals, journal, reporter, summary, jobs))
@@ -78,11 +78,15 @@ def build(
             summary.drawings.append(describe(originals[entry.id], entry))
     counts = Counter(drawing.source for drawing in summary.drawings)
     check_kept({source.name: counts[source.name] for source in sources}, unpinned)
-    page = third_party(summary.drawings, sources, versions)
-    write_whole(out / LICENCES, page.encode())
-    write_whole(out / TABLE, table_text(summary.drawings).encode())
-    remove_leftovers(out, summary.drawings)
+    _write(out, summary.drawings, third_party(summary.drawings, sources, versions))
     return summary
+
+
+def _write(out: Path, drawings: Sequence[Drawing], page: str) -> None:
+    """Writes the page of licences, then the table: now the set is finished."""
+    write_whole(out / LICENCES, page.encode())
+    write_whole(out / TABLE, table_text(drawings).encode())
+    remove_leftovers(out, drawings)
 
 
 def _choose(sources: Sequence[Source], cache: Path, reporter: Reporter) -> dict[str, Original]:

@@ -94,8 +94,7 @@ def captions(
     rng = random.Random(drawing)
     if name == JOCKEY and rng.random() < 0.5:
         name = name.replace("jockey", "person")
-    bare = with_tone(name, tone)
-    thing = _phrase(name, group, tone)
+    bare, thing = with_tone(name, tone), _phrase(name, group, tone)
     plain = [style for style in styles if not re.search(r"\b(with|on)\b", style)]
     said = [
         f"{thing}, {rng.choice(styles)}",
@@ -106,13 +105,18 @@ def captions(
     if name in SYNONYMS:
         other = _phrase(SYNONYMS[name], group, tone)
         said += [f"{other}, {rng.choice(styles)}", *_of(plain, other, rng)]
-    colour = None if one_ink else main_colour(colors)
-    if colour and group in COLOURED_GROUPS and not COLOURS & set(re.findall(r"[a-z]+", name)):
+    colour = main_colour(colors)
+    if (
+        colour
+        and not one_ink
+        and group in COLOURED_GROUPS
+        and not COLOURS & set(re.findall(r"[a-z]+", name))
+    ):
         said.append(f"{with_article(f'{colour} {name}')}, {rng.choice(styles)}")
     words = _keywords(keywords, name, colors)
     if words:
-        some = rng.sample(words, min(len(words), 3))
-        said.append(f"{bare}, {', '.join(some)}, {rng.choice(styles)}")
+        some = ", ".join(rng.sample(words, min(len(words), 3)))
+        said.append(f"{bare}, {some}, {rng.choice(styles)}")
     if len(words) > 1:
         said += [f"{one}, {rng.choice(words)}" for one in _of(plain, thing, rng)]
     return tuple(dict.fromkeys(" ".join(caption.split()) for caption in said))
