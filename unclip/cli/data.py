@@ -63,11 +63,10 @@ def illustrations(
             from unclip.data.drawings.folder import check_target
 
         chosen = choose(tiers, source or [])
-        check_target(out, [one.name for one in chosen], replace=force)
+        check_target(out, {one.name for one in chosen}, replace=force)
         packages = cache or Path.home() / ".cache" / "unclip" / "packages"
         report.note(f"fetching packages into {packages}")
         fetched = fetch(chosen, packages, report)
-        report.note(f"building {len(fetched.sources)} sources in {out}")
         summary = build(
             out,
             fetched.sources,
@@ -77,12 +76,8 @@ def illustrations(
             versions=fetched.versions,
             unpinned=fetched.unpinned,
         )
-        report.result |= {
-            "path": str(out),
-            **summary.figures(),
-            "packages": fetched.versions,
-            "missing": fetched.missing,
-        }
+        report.result |= {"path": str(out), **summary.figures()}
+        report.result |= {"packages": fetched.versions, "missing": fetched.missing}
         for line in summary.lines():
             report.note(line)
         report.line(str(out))

@@ -169,7 +169,8 @@ def clip_art(title: str, licence: str = "PublicDomain", more: str = "") -> str:
         'xmlns:dc="d" xmlns:cc="c" xmlns:rdf="r">'
         f'<circle cx="100" cy="60" r="55" fill="#3a3"/>{more}<metadata>'
         f"<dc:title>{title}</dc:title><cc:license>{licence}</cc:license>"
-        "<dc:creator><cc:Agent><dc:title>Ann  Artist</dc:title></cc:Agent></dc:creator>"
+        "<dc:creator><cc:Agent><dc:title>Ann  Artist (ann@example.org)</dc:title></cc:Agent>"
+        "</dc:creator>"
         "<rdf:li>farm</rdf:li><rdf:li>unsorted</rdf:li></metadata></svg>\n"
     )
 

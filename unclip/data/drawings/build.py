@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,24 +65,33 @@ def build(
         raise BackendError("rendering drawings needs resvg-py: pip install 'unclip[data]'")
     summary = Summary()
     originals = _choose(sources, cache, reporter)
-    summary.chosen = dict(Counter(original.source for original in originals.values()))
-    summary.chosen = {source.name: summary.chosen.get(source.name, 0) for source in sources}
+    summary.chosen = _per_source(originals.values(), sources)
     check_chosen(summary.chosen, unpinned)
     journal = Journal(out)
     entries = _mark_copies(originals, _render(out, originals, journal, reporter, summary, jobs))
     journal.rewrite(entries)
     for entry in entries:
-        if entry.unfit is not None or entry.copy_of is not None:
-            summary.dropped[entry.unfit or "copy"] += 1
-        else:
+        if entry.unfit is None and entry.copy_of is None:
             summary.drawings.append(describe(originals[entry.id], entry))
-    counts = Counter(drawing.source for drawing in summary.drawings)
-    check_kept({source.name: counts[source.name] for source in sources}, unpinned)
-    page = third_party(summary.drawings, sources, versions)
-    write_whole(out / LICENCES, page.encode())
-    write_whole(out / TABLE, table_text(summary.drawings).encode())
-    remove_leftovers(out, summary.drawings)
+        else:
+            summary.dropped[entry.unfit or "copy"] += 1
+    check_kept(_per_source(summary.drawings, sources), unpinned)
+    _write(out, summary.drawings, third_party(summary.drawings, sources, versions))
     return summary
+
+
+def _per_source(
+    items: Iterable[Original] | Iterable[Drawing], sources: Sequence[Source]
+) -> dict[str, int]:
+    counts = Counter(item.source for item in items)
+    return {source.name: counts[source.name] for source in sources}
+
+
+def _write(out: Path, drawings: Sequence[Drawing], page: str) -> None:
+    """Writes the page of licences, then the table: now the set is finished."""
+    write_whole(out / LICENCES, page.encode())
+    write_whole(out / TABLE, table_text(drawings).encode())
+    remove_leftovers(out, drawings)
 
 
 def _choose(sources: Sequence[Source], cache: Path, reporter: Reporter) -> dict[str, Original]:
@@ -119,6 +128,8 @@ def _render(
                 advance("drawings")
         if entries:
             reporter.note(f"{len(entries):,} of {len(originals):,} drawings are finished already")
+        if tasks:
+            reporter.note(f"rendering {len(tasks):,} drawings")
         broken: list[Broken] = []
         for results in draw_all(tasks, min(jobs, len(tasks))) if tasks else ():
             done = [one for one in results if isinstance(one, Entry)]

@@ -87,15 +87,13 @@ def captions(
 ) -> tuple[str, ...]:
     """Writes the captions of a drawing; a pure function of its arguments.
 
-    Args:
-        drawing: the id, which seeds what is drawn by lot.
-        colors: measured; a colour is only said where it is true of the picture.
+    `drawing` is the id, which seeds what is drawn by lot; of `colors`, measured, one is said where
+    it is true of the whole picture.
     """
     rng = random.Random(drawing)
     if name == JOCKEY and rng.random() < 0.5:
         name = name.replace("jockey", "person")
-    bare = with_tone(name, tone)
-    thing = _phrase(name, group, tone)
+    bare, thing = with_tone(name, tone), _phrase(name, group, tone)
     plain = [style for style in styles if not re.search(r"\b(with|on)\b", style)]
     said = [
         f"{thing}, {rng.choice(styles)}",
@@ -106,16 +104,22 @@ def captions(
     if name in SYNONYMS:
         other = _phrase(SYNONYMS[name], group, tone)
         said += [f"{other}, {rng.choice(styles)}", *_of(plain, other, rng)]
-    colour = None if one_ink else main_colour(colors)
-    if colour and group in COLOURED_GROUPS and not COLOURS & set(re.findall(r"[a-z]+", name)):
+    colour = None if one_ink else _own_colour(name, group, colors)
+    if colour:
         said.append(f"{with_article(f'{colour} {name}')}, {rng.choice(styles)}")
     words = _keywords(keywords, name, colors)
     if words:
-        some = rng.sample(words, min(len(words), 3))
-        said.append(f"{bare}, {', '.join(some)}, {rng.choice(styles)}")
+        some = ", ".join(rng.sample(words, min(len(words), 3)))
+        said.append(f"{bare}, {some}, {rng.choice(styles)}")
     if len(words) > 1:
-        said += [f"{one}, {rng.choice(words)}" for one in _of(plain, thing, rng)]
+        said += (f"{one}, {rng.choice(words)}" for one in _of(plain, thing, rng))
     return tuple(dict.fromkeys(" ".join(caption.split()) for caption in said))
+
+
+def _own_colour(name: str, group: str, colors: tuple[tuple[str, float], ...]) -> str | None:
+    """The colour to say of a thing whose name has none."""
+    named = COLOURS & set(re.findall(r"[a-z]+", name))
+    return None if named or group not in COLOURED_GROUPS else main_colour(colors)
 
 
 def main_colour(colors: tuple[tuple[str, float], ...]) -> str | None:

@@ -22,6 +22,7 @@ WORDS = re.compile(r"<(svg:)?text\b")
 TITLE = re.compile(r"<dc:title[^>]*>(.*?)</dc:title>", re.DOTALL)
 CREATOR = re.compile(r"<dc:creator>.*?<dc:title>(.*?)</dc:title>", re.DOTALL)
 KEYWORD = re.compile(r"<rdf:li[^>]*>(.*?)</rdf:li>", re.DOTALL)
+ADDRESS = re.compile(r"[(<]?\S+@\S+")
 TAG = re.compile(r"<[^>]+>")
 LEFT_OUT = re.compile(
     r"(^|/)(special|duplicates|signs_and_symbols|logos?|flags|buttons|shapes|icons|cards|jigsaw"
@@ -93,7 +94,7 @@ def _title(text: str) -> str:
 
 def _artist(text: str) -> str | None:
     match = CREATOR.search(text)
-    name = " ".join(TAG.sub("", match[1]).split())[:60] if match else ""
+    name = " ".join(ADDRESS.sub("", TAG.sub("", match[1])).split())[:60] if match else ""
     return name or None
 
 
