@@ -40,6 +40,14 @@ class TinyChain(NamedTuple):
 
 
 @pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built set of the repository's own illustrations."""
+    from tiny_set import make_tiny_set
+
+    return make_tiny_set(tmp_path_factory.mktemp("set"))
+
+
+@pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few scenes of the pocket world: `64/`, `256/` and tiles of 1024 px in `1024/`."""
     from unclip.data.scenes import captions, describe, paint

@@ -3,17 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tiny_set import make_tiny_set
 
 from unclip.data.composer.catalogue import Catalogue
 from unclip.data.composer.sprites import Sprites, load_sprites
 from unclip.data.composer.world import World, WorldSettings
 from unclip.data.drawings.records import read_set
-
-
-@pytest.fixture(scope="session")
-def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_set(tmp_path_factory.mktemp("set"))
 
 
 @pytest.fixture(scope="session")
