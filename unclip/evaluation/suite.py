@@ -7,7 +7,7 @@ protocol, so the suite depends on no pipeline.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -88,6 +88,7 @@ SHORT = Plan(
 """About a hundred pictures, for two minutes at most on a CPU."""
 
 
+@runtime_checkable
 class World(Protocol):
     """Knows cases, and paints what they truly look like."""
 
@@ -120,6 +121,7 @@ class World(Protocol):
         ...
 
 
+@runtime_checkable
 class Artist(Protocol):
     """A model that is measured."""
 
