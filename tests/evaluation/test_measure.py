@@ -18,7 +18,15 @@ from unclip.evaluation.suite import Case, Plan
 
 WORLD = BundledWorld()
 PLAN = Plan(
-    pictures={"seen": 12, "count": 8, "colour": 10, "grey": 6, "astronaut": 2, "diversity": 8},
+    pictures={
+        "seen": 12,
+        "heldout_drawings": 5,
+        "colour": 10,
+        "grey": 6,
+        "count": 6,
+        "astronaut": 2,
+        "diversity": 8,
+    },
     variations=5,
     reference=50,
     enlarged={256: 2, 1024: 1},
@@ -39,8 +47,8 @@ def copied(work) -> tuple[Measured, list[str]]:
 
 
 def test_what_cannot_be_had_is_said(work, copied) -> None:
-    assert set(work.cases) == {"seen", "colour", "grey", "astronaut", "diversity"}
-    assert work.left_out == ("two to four things, counted", "KID and FID")
+    assert set(work.cases) == {"seen", "colour", "grey", "count", "astronaut", "diversity"}
+    assert work.left_out == ("R-precision@1 of 100, held-out drawings", "KID and FID")
     assert (copied[0].left_out, copied[0].lacks) == (work.left_out, "--set")
     assert [figure.key for figure in copied[0].figures if "1024" in figure.key] == []
 
@@ -51,6 +59,7 @@ def test_progress_counts_every_picture(work, copied) -> None:
         "seen": 12,
         "colour": 10,
         "grey": 6,
+        "count": 6,
         "astronaut": 2,
         "diversity": 8,
         "variations": 5,

@@ -1,6 +1,6 @@
 """The world of the bundled illustrations: what can be measured without the built set.
 
-Nothing of it is held out, and it has neither counts nor pairs.
+Nothing of it is held out.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +11,18 @@ from itertools import islice
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from unclip.data.illustrations import index
 from unclip.data.images import to_tensor
 from unclip.data.scenes import PLAY, SCALES, Scene, captions, describe, paint
+from unclip.evaluation.arranged import (
+    Arrangement,
+    count_case,
+    paint_arrangement,
+    sides_case,
+)
 from unclip.evaluation.facts import ASTRONAUT_PROMPT, Facts, Shown
 from unclip.evaluation.suite import Case, Group
 
@@ -37,6 +44,10 @@ class BundledWorld:
         if group == "astronaut":
             found = islice(_scenes(lambda s: _is_astronaut(s), RIDE_SEED), count)
             return [replace(case_of(scene), prompt=ASTRONAUT_PROMPT) for scene in found]
+        if group == "count":
+            return [count_case(number, SEED) for number in range(count)]
+        if group == "sides":
+            return [sides_case(number, SEED) for number in range(count)]
         wanted = _WANTED.get(group)
         if wanted is None:
             return []
@@ -47,9 +58,7 @@ class BundledWorld:
     ) -> Float[Tensor, "batch 3 size size"]:
         """Paints the scene of each case; another take is another placement, and where no style is
         asked for, another style."""
-        return torch.stack(
-            [to_tensor(paint(_taken(case.key, case, take), size_px)) for case in cases]
-        )
+        return torch.stack([to_tensor(_paint(case, size_px, take)) for case in cases])
 
     def reference(self, count: int, size_px: int) -> None:
         """It has no pictures that no model was trained on."""
@@ -101,6 +110,12 @@ def _nameless(thing: str) -> Case:
     facts = Facts(kind="single", things=(Shown(noun=thing),))
     article = "an" if thing[0] in "aeiou" else "a"
     return Case(prompt=f"{article} {thing}", facts=facts, key=scene)
+
+
+def _paint(case: Case, size_px: int, take: int) -> Image.Image:
+    if isinstance(case.key, Arrangement):
+        return paint_arrangement(case.key, size_px, take)
+    return paint(_taken(case.key, case, take), size_px)
 
 
 def _taken(scene: Scene, case: Case, take: int) -> Scene:
