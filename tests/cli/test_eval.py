@@ -29,7 +29,7 @@ def test_short(unclip: Command, judge: str) -> None:
     assert any(line.startswith("R-precision@1 of 100, seen compositions") for line in lines)
     assert lines[-1].startswith("score 0.")
     left_out = [line for line in done.err.splitlines() if line.startswith("left out")]
-    assert left_out == ["left out, as they need --set: R-precision@1 of 100, held-out compositions"]
+    assert left_out == ["left out: R-precision@1 of 100, held-out compositions (needs --set)"]
     again = unclip("eval", "../tiny", "--judge", judge, "--short", "--json").json
     assert again["ok"]
     assert lines[-1].startswith(f"score {again['score']:.4f}")

@@ -106,7 +106,7 @@ def _measure(
     work = lay_out(world, SHORT if short else FULL, pipe.sizes)
     report.note(f"measuring on {world.name}, judge {judge.name}")
     if work.left_out:
-        report.note(f"left out, as they need {world.lacks}: {'; '.join(work.left_out)}")
+        report.note(f"left out: {'; '.join(work.left_out)}")
     with StopSignal() as stop, report.progress(work.totals) as advance:
 
         def check() -> None:

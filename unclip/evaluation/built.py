@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unclip.data.drawings.records import Drawing, read_table
-from unclip.errors import DataError
 from unclip.evaluation.bundled import BundledWorld
 from unclip.evaluation.drawn import drawing_case, in_fixed_order, is_for_the_judge, render_all
 from unclip.evaluation.suite import Case, Group
@@ -15,8 +14,6 @@ from unclip.evaluation.suite import Case, Group
 
 class BuiltWorld:
     """Drawings that no model is trained on, beside the scenes of the bundled illustrations."""
-
-    lacks = "scenes of the set"
 
     def __init__(self, folder: Path) -> None:
         """Reads the set's table.
@@ -34,6 +31,15 @@ class BuiltWorld:
         }
         self._foreign = in_fixed_order([drawing for drawing in drawings if drawing.tier == "C"])
 
+    @property
+    def num_reference(self) -> int:
+        """Drawings of tier C."""
+        return len(self._foreign)
+
+    def needs(self, group: Group | None) -> str:
+        """Says what the set lacks."""
+        return "a --set with tier C" if group is None else "a world that holds them out"
+
     def cases(self, group: Group, count: int) -> list[Case]:
         """Returns the first cases of a group."""
         if group in self._drawings:
@@ -48,17 +54,8 @@ class BuiltWorld:
             return render_all(self.folder, [case.key for case in cases], size_px)
         return self.scenes.truth(cases, size_px, take)
 
-    def reference(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"] | None:
-        """Renders drawings of tier C: no model is trained on them, nor is the judge.
-
-        Raises:
-            DataError: the set has fewer; it was built without tier C.
-        """
-        if len(self._foreign) < count:
-            raise DataError(
-                f"{self.folder} has {len(self._foreign)} drawings of tier C, KID and FID need "
-                f"{count}: build it with unclip data illustrations --tiers ABC"
-            )
+    def reference(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
+        """Renders drawings of tier C: no model is trained on them, nor is the judge."""
         return render_all(self.folder, self._foreign[:count], size_px)
 
     def renders(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:

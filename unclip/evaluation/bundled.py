@@ -17,6 +17,7 @@ from torch import Tensor
 from unclip.data.illustrations import index
 from unclip.data.images import to_tensor
 from unclip.data.scenes import PLAY, SCALES, Scene, captions, describe, paint
+from unclip.errors import DataError
 from unclip.evaluation.arranged import (
     Arrangement,
     count_case,
@@ -35,7 +36,11 @@ class BundledWorld:
     """Scenes of 36 things, as `unclip.data.scenes` composes them."""
 
     name = "the bundled illustrations"
-    lacks = "--set"
+    num_reference = 0
+
+    def needs(self, group: Group | None) -> str:
+        """Says that only the built set has what this world does not know."""
+        return "--set"
 
     def cases(self, group: Group, count: int) -> list[Case]:
         """Returns the first cases of a group; none of those that need the built set."""
@@ -60,9 +65,9 @@ class BundledWorld:
         asked for, another style."""
         return torch.stack([to_tensor(_paint(case, size_px, take)) for case in cases])
 
-    def reference(self, count: int, size_px: int) -> None:
-        """It has no pictures that no model was trained on."""
-        return None
+    def reference(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
+        """Raises DataError: models are trained on all its pictures."""
+        raise DataError("the bundled illustrations have no pictures of another hand: give --set")
 
     def renders(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
         """Paints scenes at a large size."""

@@ -39,9 +39,7 @@ class Measured:
     """Its fingerprint."""
     figures: tuple[Figure, ...]
     left_out: tuple[str, ...]
-    """Figures that this world cannot give."""
-    lacks: str | None
-    """What it would take to have them."""
+    """Figures that this world cannot give, each with what it would take."""
 
     def __getitem__(self, key: str) -> Figure:
         """Returns the figure of that key."""
@@ -73,11 +71,13 @@ def lay_out(world: World, plan: Plan, sizes: Sequence[int]) -> Work:
     cases: dict[Group, list[Case]] = {
         group: world.cases(group, plan.pictures[group]) for group in wanted
     }
-    left_out = [TEXTS[group] for group in wanted if not cases[group]]
+    left_out = [
+        f"{TEXTS[group]} (needs {world.needs(group)})" for group in wanted if not cases[group]
+    ]
     enlarged = {size: count for size, count in plan.enlarged.items() if size in sizes[1:]}
-    has_reference = plan.reference and world.reference(2, sizes[0]) is not None
-    if plan.reference and not has_reference:
-        left_out.append(DISTRIBUTION)
+    has_reference = world.num_reference >= plan.reference
+    if not has_reference:
+        left_out.append(f"{DISTRIBUTION} (needs {world.needs(None)})")
     plan = Plan(
         pictures=plan.pictures,
         variations=plan.variations,
@@ -100,20 +100,16 @@ def measure(artist: Artist, judge: Judge, world: World, work: Work, advance: Adv
         figures.append(_one(bench, group, cases))
     if work.plan.reference:
         reference = world.reference(work.plan.reference, bench.size_px)
-        assert reference is not None, "asked for when the work was laid out"
         figures += bench.distribution(judge.see(reference))
     if work.plan.variations:
         figures += bench.variations(work.cases["seen"][: work.plan.variations])
     for size, count in work.plan.enlarged.items():
-        truth = world.renders(count, size)
-        if truth is not None:
-            figures += enlarging(artist, truth, advance)
+        figures += enlarging(artist, world.renders(count, size), advance)
     return Measured(
         world=world.name,
         judge=judge.name,
         figures=tuple(figures),
         left_out=work.left_out,
-        lacks=world.lacks if work.left_out else None,
     )
 
 

@@ -98,8 +98,12 @@ class World(Protocol):
         ...
 
     @property
-    def lacks(self) -> str | None:
-        """What it would take to know all groups; None if it knows them."""
+    def num_reference(self) -> int:
+        """Real pictures that `reference` can give."""
+        ...
+
+    def needs(self, group: Group | None) -> str:
+        """Says what it would take to have a group that it does not know; None is the reference."""
         ...
 
     def cases(self, group: Group, count: int) -> list[Case]:
@@ -112,12 +116,12 @@ class World(Protocol):
         """Paints one true picture of each case, in [-1, 1]; another take differs where it can."""
         ...
 
-    def reference(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"] | None:
-        """Returns real pictures that no model was trained on; None if it has none."""
+    def reference(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
+        """Returns real pictures that no model was trained on."""
         ...
 
-    def renders(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"] | None:
-        """Returns true pictures of a large size; None if it has none."""
+    def renders(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
+        """Returns true pictures of a large size."""
         ...
 
 
