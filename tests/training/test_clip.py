@@ -28,6 +28,7 @@ from unclip.training import tracking
 from unclip.training.clip import (
     ClipRun,
     ClipStage,
+    hard_negative_loss,
     main,
     open_clip_config,
     retrieval_accuracy,
@@ -175,6 +176,33 @@ def test_a_caption_that_occurs_twice_is_right_both_times():
     text = torch.eye(3)[[0, 1, 1]]
     assert retrieval_accuracy(text, text) == 1
     assert retrieval_accuracy(torch.eye(3)[[1, 0, 1]], text) == pytest.approx(1 / 3)
+
+
+def test_hard_negatives() -> None:
+    image = functional.normalize(
+        torch.randn(3, 8, generator=torch.Generator().manual_seed(1)), dim=1
+    )
+    right, wrong, scale = image.clone(), -image, torch.tensor(10.0)
+    loss, share = hard_negative_loss(image, right, wrong, scale)
+    # The cross-entropy of choosing the right one of two.
+    logits = scale * torch.stack([(image * right).sum(-1), (image * wrong).sum(-1)], dim=1)
+    expected = functional.cross_entropy(logits, torch.zeros(3, dtype=torch.long))
+    assert loss == pytest.approx(expected.item(), abs=1e-6)
+    assert share == 1
+    loss, share = hard_negative_loss(image, wrong, right, scale)
+    assert loss == pytest.approx(20.0, abs=1e-3)
+    assert share == 0
+    assert hard_negative_loss(image[:0], right[:0], wrong[:0], scale)[0] == 0
+
+
+def test_a_vocabulary_of_ones_own(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "merges.txt").write_text("r e\nre d</w>\n")
+    stage = stage_of(images, f"merges={tmp_path / 'merges.txt'}", "model.text.vocab_size=516")
+    assert len(stage.tokenizer.encode("red")) == 1
+    stage.export(tmp_path / "final", stage.model.state_dict())
+    folder = load_stage(tmp_path / "final", "clip")
+    clip = clip_from_stage(folder.config, folder.tensors, folder.extra)
+    assert clip.tokenizer.merges == (("r", "e"), ("re", "d</w>"))
 
 
 def test_accumulation_is_refused(images: Path):

@@ -108,8 +108,7 @@ class Tokenizer:
     def _encode_word(self, word: str) -> tuple[int, ...]:
         found = self._cache.get(word)
         if found is None:
-            characters = _byte_characters()
-            parts = [characters[byte] for byte in word.encode("utf-8")]
+            parts = list(spell(word))
             parts[-1] += WORD_END
             found = tuple(self._ids[part] for part in self._merge(parts))
             if len(self._cache) >= CACHED_WORDS:
@@ -155,6 +154,18 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
     return merges
 
 
+def load_merges(path: str | Path) -> list[tuple[str, str]]:
+    """Reads a file of merges.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no such file.
+    """
+    try:
+        return parse_merges(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"cannot read the merges {path}: {error}") from error
+
+
 def open_clip_merges() -> list[tuple[str, str]]:
     """Reads CLIP's own merges from the installed open_clip, without importing it.
 
@@ -171,6 +182,12 @@ def open_clip_merges() -> list[tuple[str, str]]:
         text = file.read()
     # The list goes on after the merges that CLIP uses.
     return parse_merges("\n".join(text.split("\n")[: OPEN_CLIP_MERGES + 1]))
+
+
+def spell(word: str) -> str:
+    """Writes a word's UTF-8 bytes as the printable characters that stand for them."""
+    characters = _byte_characters()
+    return "".join(characters[byte] for byte in word.encode("utf-8"))
 
 
 @lru_cache(maxsize=1)

@@ -14,15 +14,18 @@ from typing import Any
 import open_clip
 import torch
 from accelerate import PartialState
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from unclip.checkpoint import StageFolder, save_stage
 from unclip.clip.config import CLIPConfig
 from unclip.clip.encoder import prepare_images
 from unclip.clip.files import build_clip, clip_to_stage
-from unclip.clip.tokenize import Tokenizer, open_clip_merges
+from unclip.clip.tokenize import Tokenizer, load_merges, open_clip_merges
 from unclip.clip.weights import MAX_LOGIT_SCALE, from_open_clip
+from unclip.config import INF, check_ranges
 from unclip.data.images import CaptionedImages
 from unclip.errors import ConfigError
 from unclip.training.draws import Draws, data_seed
@@ -36,10 +39,15 @@ class ClipRun:
 
     images: str
     """Folder of captioned pictures."""
+    merges: str | None = None
+    """File of byte-pair merges (`unclip.training.vocabulary`); None takes CLIP's own."""
+    hard_negatives: float = 0.0
+    """Weight of the loss that tells a picture's caption from the same words about another one."""
     model: CLIPConfig
     train: TrainConfig
 
     def __post_init__(self) -> None:
+        check_ranges(self, "", hard_negatives=(0, INF))
         if self.train.accumulation != 1:
             raise ConfigError(
                 f"train.accumulation is {self.train.accumulation}, expected 1: pictures are told "
@@ -57,7 +65,7 @@ class ClipStage:
     def __init__(self, config: ClipRun) -> None:
         self.config = config
         text = config.model.text
-        self.merges = open_clip_merges()
+        self.merges = open_clip_merges() if config.merges is None else load_merges(config.merges)
         self.tokenizer = Tokenizer(self.merges, text.vocab_size, text.context_length, text.clean)
         seed = data_seed(config.train.seed, self.name)
         self.dataset = CaptionedImages(config.images, config.model.image.image_size, seed)
@@ -77,16 +85,26 @@ class ClipStage:
     def loss(self, model: nn.Module, batch: dict[str, Any], draws: Draws) -> dict[str, Tensor]:
         """Scores every picture against every caption of the global batch."""
         self._clamp_scale()
-        ids, _ = self.tokenizer(batch["caption"])
+        captions, wrong = list(batch["caption"]), []
+        if self.config.hard_negatives:
+            wrong = [i for i, caption in enumerate(batch["negative"]) if caption]
+        ids, _ = self.tokenizer(captions + [batch["negative"][i] for i in wrong])
         images = prepare_images(batch["image"], self.config.model.image)
         image_embed, text_embed, scale = model(images, ids.to(images.device))
 
         # The logits are large: in bfloat16 they would be off by more than the loss.
         with torch.autocast(images.device.type, enabled=False):
-            image_embed, text_embed = image_embed.float(), text_embed.float()
-            loss = self.criterion(image_embed, text_embed, scale.float())
+            image_embed, scale = image_embed.float(), scale.float()
+            text_embed, wrong_embed = text_embed.float().tensor_split([len(captions)])
+            loss = self.criterion(image_embed, text_embed, scale)
             accuracy = retrieval_accuracy(image_embed.detach(), text_embed.detach())
-        return {"loss": loss, "accuracy": accuracy, "scale": scale.detach().float()}
+            figures = {"accuracy": accuracy, "scale": scale.detach()}
+            if self.config.hard_negatives:
+                right, shown = text_embed[wrong], image_embed[wrong]
+                told_apart, share = hard_negative_loss(shown, right, wrong_embed, scale)
+                loss = loss + self.config.hard_negatives * told_apart
+                figures["told_apart"] = share
+        return {"loss": loss, **figures}
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes a stage folder with the towers on our own transformer."""
@@ -104,6 +122,25 @@ class ClipStage:
     def _clamp_scale(self) -> None:
         # Radford et al. 2021, section 2.5: a scale above 100 makes training unstable.
         self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+
+
+def hard_negative_loss(
+    image_embed: Float[Tensor, "batch dim"],
+    text_embed: Float[Tensor, "batch dim"],
+    wrong_embed: Float[Tensor, "batch dim"],
+    scale: Float[Tensor, ""],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Scores each picture's caption against one that is wrong by its order alone.
+
+    A batch holds no other picture that makes "a red cat and a blue dog" differ from "a blue cat and
+    a red dog", so CLIP reads captions as bags of words unless it is asked (Yuksekgonul et al.
+    2023). The loss is the cross-entropy of the pair, its mean over the pictures, 0 where there are
+    none; the share of pairs that are told apart is not differentiable.
+    """
+    if not len(image_embed):
+        return scale.new_zeros(()), scale.new_ones(())
+    gap = ((text_embed - wrong_embed) * image_embed).sum(-1)
+    return softplus(-scale * gap).mean(), (gap.detach() > 0).float().mean()
 
 
 def open_clip_config(config: CLIPConfig) -> dict[str, Any]:

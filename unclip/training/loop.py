@@ -108,7 +108,8 @@ class Trainer:
         samples = iter(make_loader(dataset, batches, config.num_workers))
         stopping = False
         while progress.step < config.steps and not stopping:
-            set_learning_rate(self.optimizer, learning_rate(config, progress.step))
+            rate = learning_rate(config, progress.step, progress.warm_since)
+            set_learning_rate(self.optimizer, rate)
             figures, skipped = self._backward(batches, samples)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
             assert norm is not None, "the gradients are not sharded"
@@ -152,7 +153,8 @@ class Trainer:
         config, step = self.config, self.progress.step
         self.meter.count()
         if step % config.log_every == 0 or step == config.steps:
-            figures = {**self.meter.read(), "lr": learning_rate(config, step - 1)}
+            rate = learning_rate(config, step - 1, self.progress.warm_since)
+            figures = {**self.meter.read(), "lr": rate}
             self.tracker.log(step, {**figures, **self.progress.left_out()})
         if step == config.steps or not self.accelerator.is_main_process:
             return

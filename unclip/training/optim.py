@@ -26,14 +26,16 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     )
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Rises linearly over the warm-up, then stays, or falls to zero along a cosine."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    if config.decay == "constant":
-        return config.lr
+def learning_rate(config: TrainConfig, step: int, warm_since: int = 0) -> float:
+    """Rises linearly over the warm-up, then stays, or falls to zero along a cosine.
+
+    An optimiser that is fresh at the step `warm_since` is warmed up to where the cosine stands.
+    """
+    warmed = min(1.0, (step - warm_since + 1) / max(1, config.warmup_steps))
+    if config.decay == "constant" or step < config.warmup_steps:
+        return config.lr * warmed
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return config.lr * warmed * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

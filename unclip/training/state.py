@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step_00001000` with weights, average and optimiser as safetensors,
 `state.json`, and a manifest of SHA-256 sums. Randomness and data order need no state: they are
-functions of the step.
+functions of the step. A checkpoint that was carried from another machine (`carry.py`) has no
+optimiser; it goes on with a fresh one.
 """
 
 import json
@@ -31,6 +32,7 @@ from unclip.training.ema import Ema
 from unclip.training.optim import load_optimizer_tensors, optimizer_tensors
 from unclip.training.settings import TrainConfig
 
+OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -46,6 +48,8 @@ class Progress:
     """All such steps."""
     skipped: int = 0
     """Pictures that could not be used so far, over all processes."""
+    warm_since: int = 0
+    """The step at which the optimiser was fresh; the learning rate warms up from there."""
 
     def advance(self, *, updated: bool, skipped: int) -> None:
         """Counts a step that is done."""
@@ -111,7 +115,7 @@ class Checkpoints:
             write_tensors(place / "model.safetensors", state.model.state_dict())
             write_tensors(place / "ema.safetensors", state.ema.average.state_dict())
             tensors = optimizer_tensors(state.model, state.optimizer)
-            write_tensors(place / "optimizer.safetensors", tensors)
+            write_tensors(place / OPTIMIZER, tensors)
             (place / "state.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         self.newest_step = step
         self._prune()
@@ -128,11 +132,11 @@ class Checkpoints:
         found = self.folders()
         for folder in reversed(found):
             try:
-                verify_folder(folder)
+                files = verify_folder(folder)
             except CheckpointError as error:
                 print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
                 continue
-            self._load(folder, state)
+            self._load(folder, files, state)
             self.newest_step = state.progress.step
             return
         if found:
@@ -141,7 +145,7 @@ class Checkpoints:
                 "move the folder away to start again"
             )
 
-    def _load(self, folder: Path, state: TrainState) -> None:
+    def _load(self, folder: Path, files: set[str], state: TrainState) -> None:
         record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         before, now = record.get("trained_on"), self.about.get("trained_on")
         if before != now:
@@ -154,15 +158,17 @@ class Checkpoints:
             tensors = read_tensors(folder / f"{name}.safetensors")
             check_tensors(module, tensors, str(folder / f"{name}.safetensors"))
             module.load_state_dict(tensors)
-        tensors = read_tensors(folder / "optimizer.safetensors")
-        load_optimizer_tensors(state.model, state.optimizer, tensors)
         for field in fields(Progress):
             setattr(state.progress, field.name, record.get(field.name, 0))
+        if OPTIMIZER in files:
+            tensors = read_tensors(folder / OPTIMIZER)
+            load_optimizer_tensors(state.model, state.optimizer, tensors)
+        else:
+            state.progress.warm_since = state.progress.step
 
     def folders(self) -> list[Path]:
         """Lists the checkpoints, oldest first, whole or not."""
-        found = [path for path in self.root.glob("step_*") if NAME.fullmatch(path.name)]
-        return sorted(found, key=_step)
+        return checkpoint_folders(self.root)
 
     def _prune(self) -> None:
         """Removes what is older than the `keep` newest whole ones; damaged ones do not count."""
@@ -172,6 +178,23 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
             elif _step(folder) == self.newest_step or _is_whole(folder):
                 whole += 1
+
+
+def checkpoint_folders(root: Path) -> list[Path]:
+    """Lists the checkpoints in a folder, oldest first, whole or not."""
+    return sorted((path for path in root.glob("step_*") if NAME.fullmatch(path.name)), key=_step)
+
+
+def newest_whole(root: Path) -> Path:
+    """Returns the newest whole checkpoint of a folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for folder in reversed(checkpoint_folders(root)):
+        if _is_whole(folder):
+            return folder
+    raise CheckpointError(f"{root} has no whole checkpoint: train first")
 
 
 def _step(folder: Path) -> int:
