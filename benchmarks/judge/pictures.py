@@ -7,6 +7,7 @@ held-out concepts only the half that the suite leaves to the judge.
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from unclip.data.drawings.records import Drawing, read_set
 from unclip.data.scenes import BACKGROUNDS, describe, paint
 from unclip.evaluation.bundled import case_of
+from unclip.evaluation.composed import PAINTED, RECIPES, ComposedScenes
+from unclip.evaluation.composed import case_of as composed_case
 from unclip.evaluation.drawn import is_for_the_judge, render
 from unclip.evaluation.facts import Facts, Shown, wordings
 
@@ -25,6 +28,8 @@ MAIN_SHARE = 0.55
 COLOURED_GROUND = 0.3
 MARGINS = (0.0, 0.22)
 SCENE_SEED = 77
+BUNDLED_PART = 8
+"""One scene of the bundled illustrations to so many composed ones."""
 
 
 def write_pictures(out: Path, folder: Path, *, copies: int, scenes: int) -> int:
@@ -49,7 +54,14 @@ def _all(folder: Path, copies: int, scenes: int) -> Iterator[tuple[Image.Image, 
     for copy in range(copies):
         for place, drawing in enumerate(drawings):
             yield _single(folder, drawing, np.random.default_rng([copy, place]))
-    for index in range(scenes):
+    composed = ComposedScenes(folder)
+    for recipe in (RECIPES["seen"], RECIPES["heldout_compositions"]):
+        found = composed.scenes(recipe, SCENE_SEED)
+        for start in range(0, scenes // 2, PAINTED):
+            part = list(islice(found, min(PAINTED, scenes // 2 - start)))
+            for image, scene in zip(composed.paint(part, SIZE_PX), part, strict=True):
+                yield _to_pil(image), composed_case(scene).facts
+    for index in range(scenes // BUNDLED_PART):
         scene = describe(index, SCENE_SEED)
         yield paint(scene, SIZE_PX), case_of(scene).facts
 

@@ -1,5 +1,6 @@
 """Drawings of the built set: what the judge may see, and what they look like as pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from small_set import write_small_set
 
 from unclip.data.drawings.records import Drawing
 from unclip.errors import DataError
-from unclip.evaluation.built import BuiltWorld
+from unclip.evaluation.built import MAX_SCENES, BuiltWorld
 from unclip.evaluation.colours import is_dominant
 from unclip.evaluation.drawn import drawing_case, in_fixed_order, is_for_the_judge, render
 from unclip.evaluation.facts import question
@@ -52,8 +53,10 @@ def test_the_order_is_fixed_and_mixed(drawings: list[Drawing]) -> None:
 
 def test_a_case_states_the_style_of_its_caption(drawings: list[Drawing]) -> None:
     case = drawing_case(drawings[0])
-    assert (case.prompt, case.facts.style) == ("a thing 0, line art", "line art")
-    assert question(case.facts) == "thing 0 | look: line art"
+    assert (case.prompt, case.facts.style) == ("a apple, line art", "line art")
+    assert question(case.facts) == "apple | look: line art"
+    nested = replace(drawings[0], styles=("art", "line art"))
+    assert drawing_case(nested).facts.style == "line art"
 
 
 def test_a_render_stands_on_its_ground(folder: Path, drawings: list[Drawing]) -> None:
@@ -73,13 +76,16 @@ def test_see_through_edges_have_no_dark_rim(tmp_path: Path, drawings: list[Drawi
     assert float(render(tmp_path, drawings[0], 64).min()) > 0.98
 
 
-def test_the_reference_is_of_tier_c(folder: Path, drawings: list[Drawing]) -> None:
+def test_the_reference_is_of_tier_c_and_held_out_scenes(folder: Path, tmp_path: Path) -> None:
     world = BuiltWorld(folder)
     reference = world.reference(20, 64)
     assert reference.shape == (20, 3, 64, 64)
-    assert world.num_reference == 60
-    left_out = lay_out(world, Plan(pictures={}, reference=61, enlarged={}), (64,)).left_out
-    assert left_out == ("KID and FID (needs a --set with tier C)",)
+    assert len({row.numpy().tobytes() for row in reference}) > 15
+    assert world.num_reference == 60 + MAX_SCENES
+
+    write_small_set(tmp_path, foreign=0)
+    work = lay_out(BuiltWorld(tmp_path), Plan(pictures={}, reference=9, enlarged={}), (64,))
+    assert work.left_out == ("KID and FID (needs a --set with tier C)",)
 
 
 def test_damage_is_told(folder: Path, drawings: list[Drawing], tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def _without_sizes(work):
 def test_enlarging_by_bicubic_is_the_bicubic_row(copied) -> None:
     measured = copied[0]
     assert measured["psnr_256_model"].made == measured["psnr_256_bicubic"].made
+    assert measured["psnr_gain_256"].made.value == 0.0
     assert measured["psnr_256_lanczos"].made.value > measured["psnr_256_bicubic"].made.value
     true = measured["edge_width_256_model"].real
     assert true is not None

@@ -44,7 +44,8 @@ def _key(drawing: Drawing) -> int:
 def drawing_case(drawing: Drawing) -> Case:
     """Makes a drawing's first caption a case."""
     prompt = drawing.captions[0]
-    style = next((style for style in drawing.styles if style in prompt), None)
+    # The longest: one style's name may be a part of another's.
+    style = max((style for style in drawing.styles if style in prompt), key=len, default=None)
     facts = Facts(kind="single", things=(Shown(noun=drawing.name),), style=style)
     return Case(prompt=prompt, facts=facts, key=drawing)
 
