@@ -2,7 +2,7 @@
 
     python -m benchmarks.judge.make --set DIR --out runs/judge
 
-A command that was interrupted goes on where it stopped. `--set-key train.steps=600` and the like
+A command that was interrupted goes on where it stopped. `--override train.steps=600` and the like
 override the recipe, `judge.yaml`; `--weights` says where the finished judge goes, by default beside
 this file, where `unclip eval` looks for it.
 """
@@ -35,7 +35,7 @@ def make(options: argparse.Namespace) -> str:
         print(f"{count} pictures in {pictures}", flush=True)
     run = options.out / "run"
     arguments = ["--config", str(HERE / "judge.yaml"), "--out", str(run)]
-    for setting in (f"images={pictures}", *options.set_key):
+    for setting in (f"images={pictures}", *options.override):
         arguments += ["--set", setting]
     if train_clip(arguments) != 0:
         raise DataError(f"the training in {run} ended early: run this again")
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", type=Path, default=HERE / "weights")
     parser.add_argument("--copies", type=int, default=2, help="pictures of each drawing")
     parser.add_argument("--scenes", type=int, default=20_000)
-    parser.add_argument("--set-key", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(argv)
     return run_command(lambda: make(options))
 
