@@ -12,7 +12,7 @@ from torch import Tensor
 from unclip.evaluation.bundled import BundledWorld
 from unclip.evaluation.enlarging import enlarging
 from unclip.evaluation.facts import Facts, Shown
-from unclip.evaluation.figures import Bench, shows_count
+from unclip.evaluation.figures import Bench, shows_count, shows_no_colour
 from unclip.evaluation.measure import Measured, lay_out, measure, score, short_score
 from unclip.evaluation.report import as_data, table
 from unclip.evaluation.suite import Case, Plan
@@ -118,6 +118,13 @@ def test_a_true_enlargement_has_no_error() -> None:
     found = {figure.key: figure.made.value for figure in enlarging(Oracle(), truth, print)}
     assert found["psnr_256_model"] == 120
     assert found["edge_width_256_model"] < found["edge_width_256_bicubic"]
+
+
+def test_a_blank_picture_is_no_black_and_white_one() -> None:
+    cases = WORLD.cases("grey", 3)
+    drawn = add_disc(plain(), 32, 32, 9, (0.4, 0.4, 0.4))
+    images = torch.stack([plain(), drawn, add_disc(plain(), 32, 32, 9, RGB["red"])])
+    assert shows_no_colour(images, cases).tolist() == [False, True, False]
 
 
 class Discs:

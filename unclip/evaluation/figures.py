@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unclip.evaluation.colours import has_no_colour, is_dominant
-from unclip.evaluation.counting import count_things
+from unclip.evaluation.counting import count_things, foreground
 from unclip.evaluation.distribution import frechet_distance, kernel_distance
 from unclip.evaluation.facts import ASTRONAUT, astronaut_swaps, question
 from unclip.evaluation.intervals import Estimate, mean, share
@@ -23,6 +23,8 @@ Check = Callable[[Tensor, Sequence[Case]], Bool[Tensor, " batch"]]
 
 BATCH = 8
 """Pictures painted at a time."""
+LEAST_DRAWN = 0.01
+"""A picture of which less stands out from the background shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,8 +192,9 @@ def shows_colour(images: Tensor, cases: Sequence[Case]) -> Bool[Tensor, " batch"
 
 
 def shows_no_colour(images: Tensor, cases: Sequence[Case]) -> Bool[Tensor, " batch"]:
-    """Says which pictures are black and white."""
-    return has_no_colour(images)
+    """Says which pictures are black and white, and not blank."""
+    drawn = foreground(images).float().mean(dim=(1, 2))
+    return has_no_colour(images) & (drawn >= LEAST_DRAWN)
 
 
 def shows_count(images: Tensor, cases: Sequence[Case]) -> Bool[Tensor, " batch"]:
