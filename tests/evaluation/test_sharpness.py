@@ -55,6 +55,16 @@ def test_edge_width_forgets_contrast() -> None:
     assert torch.allclose(pale, edge_width(step(1.5), where), rtol=1e-3)
 
 
+def test_pale_and_soft_pictures_have_edges() -> None:
+    """Those of the steepest change, which is far below a hard edge's."""
+    for image in (0.1 * step(0.0), step(6.0), 0.3 * step(2.0)):
+        where = edges(image)
+        assert where.any()
+        assert not where[..., :20].any()
+    found = float(edge_width(0.3 * step(2.0), edges(0.3 * step(2.0))))
+    assert found == pytest.approx(2 * math.sqrt(2 * math.pi), rel=0.06)
+
+
 def test_blank_pictures_have_no_edges() -> None:
     with pytest.raises(ValueError, match="without edges"):
         edge_width(plain()[None], edges(plain()[None]))

@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from unclip import __version__
+from unclip.cli import data
 from unclip.cli.assemble import assemble
 from unclip.cli.doctor import doctor
 from unclip.cli.eval import evaluate
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., int]] = {
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
+app.add_typer(data.app, name="data")
 
 # What every Typer raises for a wrong call; the class itself has moved between versions.
 WRONG_CALL = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(args=arguments, prog_name="unclip", standalone_mode=False)
     except WRONG_CALL as error:
         message = getattr(error, "format_message", error.__str__)()
-        verb = arguments[0] if arguments[0] in VERBS else "unclip"
+        verb = arguments[0] if arguments[0] in {*VERBS, "data"} else "unclip"
         where = "unclip --help" if verb == "unclip" else f"unclip {verb} --help"
         return refuse(verb, InputError(f"{message} (see {where})"), as_json=_json(arguments))
     except (typer.Abort, KeyboardInterrupt):

@@ -42,7 +42,8 @@ def enlarging(
 def _compared(rows: Mapping[str, Tensor], truth: Tensor, title: str) -> list[Figure]:
     """PSNR and edge width of every way to enlarge, and how far the model is above bicubic."""
     size, where = truth.shape[-1], edges(truth)
-    true_width = mean(edge_width(truth, where))
+    drawn = where.flatten(1).any(dim=1)  # a blank picture has a PSNR, but no edges
+    true_width = mean(edge_width(truth[drawn], where[drawn]))
     ratios = {name: psnr(images, truth) for name, images in rows.items()}
     figures = [
         Figure(
@@ -66,7 +67,7 @@ def _compared(rows: Mapping[str, Tensor], truth: Tensor, title: str) -> list[Fig
                 key=f"edge_width_{size}_{name}",
                 text=f"edge width, {title}, {name}",
                 unit="px",
-                made=mean(edge_width(images, where)),
+                made=mean(edge_width(images[drawn], where[drawn])),
                 real=true_width,
             ),
         ]

@@ -6,7 +6,10 @@ from torch import Tensor
 from torch.nn import functional
 
 RISE = 0.2
-"""Contrast of lightness in [0, 1] from which an edge counts."""
+"""Change of lightness in [0, 1] to the next pixel from which an edge counts; in a soft or pale
+picture, half of its steepest change."""
+LEAST_RISE = 0.02
+"""A picture without such a change is blank."""
 REACH_PX = 6
 """How far around a pixel the two sides of its edge are looked for."""
 
@@ -22,8 +25,10 @@ def psnr(
 def edges(
     truth: Float[Tensor, "batch 3 height width"],
 ) -> Bool[Tensor, "batch height width"]:
-    """Marks the pixels of a true picture where the lightness jumps."""
-    return _slope(_lightness(truth)) > RISE
+    """Marks the pixels of a true picture where the lightness jumps; none in a blank one."""
+    slope = _slope(_lightness(truth))
+    steepest = slope.amax(dim=(1, 2), keepdim=True)
+    return slope > (steepest / 2).clamp(LEAST_RISE, RISE)
 
 
 def edge_width(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unclip.data.drawings.records import TABLE, Drawing, read_set, read_table, write_table
+from unclip.data.drawings.records import TABLE, Drawing, read_set, read_table, table_text
 from unclip.errors import DataError
 
 CAT = Drawing(
@@ -35,7 +35,7 @@ HELD = dataclasses.replace(CAT, id="y", split="test", tier="B")
 
 
 def test_round_trip_and_selection(tmp_path: Path) -> None:
-    write_table(tmp_path / TABLE, [CAT, JUDO, HELD])
+    (tmp_path / TABLE).write_text(table_text([CAT, JUDO, HELD]))
     assert read_table(tmp_path) == [CAT, JUDO, HELD]
     assert read_set(tmp_path) == [CAT]
     assert read_set(tmp_path, splits=("train", "test")) == [CAT, HELD]

@@ -31,7 +31,8 @@ class Drawing:
     id: str
     """`SOURCE__KEY`; unique in the set."""
     file_name: str
-    """`images/SOURCE/ID.webp`: 256 px, RGBA, see-through where nothing is drawn."""
+    """`images/SOURCE/ID.webp`: 256 px, see-through where nothing is drawn; a picture that fills its
+    square has no alpha channel, so convert it to RGBA."""
     svg: str | None
     """`svg/SOURCE/ID.svg`: the same picture as a square vector drawing; None for bitmaps."""
     source: str
@@ -105,11 +106,10 @@ def read_table(folder: Path) -> list[Drawing]:
     return [_drawing(line, f"{path} line {number}") for number, line in enumerate(lines, 1) if line]
 
 
-def write_table(path: Path, drawings: Iterable[Drawing]) -> None:
-    """Writes the table, one JSON object a line."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for drawing in drawings:
-            file.write(json.dumps(dataclasses.asdict(drawing), ensure_ascii=False) + "\n")
+def table_text(drawings: Iterable[Drawing]) -> str:
+    """Writes the table as text, one JSON object a line."""
+    rows = (dataclasses.asdict(drawing) for drawing in drawings)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Drawing))

@@ -1,0 +1,1 @@
+"""Endless captioned scenes, composed of the set's drawings on the device that trains."""

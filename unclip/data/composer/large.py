@@ -1,0 +1,110 @@
+"""True large pictures of scenes: the same composition of the drawings' SVGs, rendered at full size.
+
+They are what upsamplers learn from. A picture takes a second or so, so it is kept on disk.
+"""
+
+import hashlib
+import io
+import os
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from unclip.data.composer.catalogue import Catalogue
+from unclip.data.composer.painter import Painter, to_uint8
+from unclip.data.composer.scene import Scene
+from unclip.data.composer.sprites import VERSION, make_sprites
+from unclip.data.pictures import DAMAGE
+from unclip.errors import BackendError, ConfigError, DataError
+
+AROUND = 1.3
+"""A drawing is rendered so much larger than its sprite, whose square it does not fill."""
+
+
+def render_large(
+    scene: Scene, catalogue: Catalogue, folder: Path, size_px: int
+) -> Float[Tensor, "3 size size"]:
+    """Renders a scene from the SVGs of a set, in [-1, 1].
+
+    Raises:
+        ConfigError: one of its drawings is a bitmap: take a catalogue of vectors only.
+        DataError: an SVG is missing or cannot be rendered.
+        BackendError: the SVG renderer (extra `data`) is not installed.
+    """
+    used = list(dict.fromkeys(thing.drawing for thing in scene.things))
+    side_px = ceil(max(place.side for place in scene.placements) * size_px)
+    open_each = [
+        partial(_rasterise, catalogue.entries[number].drawing.svg, folder, ceil(AROUND * side_px))
+        for number in used
+    ]
+    sprites = make_sprites(open_each, side_px)
+    things = tuple(replace(thing, drawing=used.index(thing.drawing)) for thing in scene.things)
+    return Painter(sprites, size_px).paint([replace(scene, things=things)])[0]
+
+
+def _rasterise(svg: str | None, folder: Path, side_px: int) -> Image.Image:
+    if svg is None:
+        raise ConfigError("a bitmap cannot be rendered large: take a catalogue of vectors only")
+    if find_spec("resvg_py") is None:
+        raise BackendError("drawing SVGs needs resvg-py: pip install resvg-py")
+    import resvg_py
+
+    try:
+        text = (folder / svg).read_text(encoding="utf-8")
+        content = resvg_py.svg_to_bytes(
+            svg_string=text, width=side_px, height=side_px, skip_system_fonts=True
+        )
+        return Image.open(io.BytesIO(bytes(content))).convert("RGBA")
+    except DAMAGE as error:
+        raise DataError(
+            f"{folder / svg} cannot be rendered ({error}): build the set anew"
+        ) from error
+
+
+class LargeScenes:
+    """Large pictures of scenes, kept on disk up to a number of bytes; the oldest go first."""
+
+    def __init__(
+        self, catalogue: Catalogue, folder: Path, size_px: int, cache: Path, max_bytes: int
+    ) -> None:
+        self.catalogue, self.folder, self.size_px = catalogue, folder, size_px
+        self.cache, self.max_bytes = cache, max_bytes
+        cache.mkdir(parents=True, exist_ok=True)
+
+    def picture(self, scene: Scene) -> Float[Tensor, "3 size size"]:
+        """Returns a scene's picture in [-1, 1], rounded to bytes, from disk where it is there."""
+        path = self.cache / f"{self._key(scene)}.png"
+        try:
+            with Image.open(path, formats=("PNG",)) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except DAMAGE:  # not there yet, or cut off
+            made = render_large(scene, self.catalogue, self.folder, self.size_px)
+            pixels = to_uint8(made[None])[0].numpy()
+            self._keep(path, Image.fromarray(pixels))
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+    def _key(self, scene: Scene) -> str:
+        names = [self.catalogue.entries[thing.drawing].drawing.id for thing in scene.things]
+        about = f"{VERSION} {self.size_px} {names} {scene}"
+        return hashlib.sha256(about.encode()).hexdigest()[:24]
+
+    def _keep(self, path: Path, image: Image.Image) -> None:
+        content = io.BytesIO()
+        image.save(content, "PNG", compress_level=4)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_bytes(content.getvalue())
+        os.replace(unfinished, path)
+        kept = sorted(self.cache.glob("*.png"), key=lambda file: file.stat().st_mtime_ns)
+        total = sum(file.stat().st_size for file in kept)
+        while total > self.max_bytes and len(kept) > 1:
+            oldest = kept.pop(0)
+            total -= oldest.stat().st_size
+            oldest.unlink(missing_ok=True)
