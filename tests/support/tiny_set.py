@@ -6,7 +6,7 @@ from pathlib import Path
 import resvg_py
 from PIL import Image
 
-from unclip.data.drawings.records import TABLE, Drawing, write_table
+from unclip.data.drawings.records import TABLE, Drawing, table_text
 from unclip.data.illustrations import FOLDER, index
 
 SOURCES = {"noto": "noto", "fluent-flat": "fluent-emoji-flat"}
@@ -23,7 +23,7 @@ def make_tiny_set(folder: Path) -> Path:
         for source, name in SOURCES.items():
             if entry["source"] == name:
                 drawings.append(_drawing(folder, source, name, entry["thing"]))
-    write_table(folder / TABLE, drawings)
+    (folder / TABLE).write_text(table_text(drawings), encoding="utf-8")
     return folder
 
 
