@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from unclip.data.drawings.records import Drawing, write_table
+from unclip.data.drawings.records import TABLE, Drawing, table_text
 
 COLOURS = {"red": (214, 40, 40), "green": (60, 170, 80), "blue": (50, 110, 220)}
 SOURCES = ("noto", "twemoji")
@@ -76,5 +76,5 @@ def write_small_set(folder: Path, *, foreign: int = 60) -> list[Drawing]:
         side = 60 + number % 60
         pen.ellipse((128 - side, 60, 128 + side, 200), (*COLOURS[each.colors[0][0]], 255))
         image.save(path, "WEBP", lossless=True, quality=0, method=0)
-    write_table(folder / "metadata.jsonl", found)
+    (folder / TABLE).write_text(table_text(found), encoding="utf-8")
     return found
