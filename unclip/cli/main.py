@@ -5,7 +5,7 @@ No verb imports PyTorch before it must: `unclip --help` answers at once.
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, cast
 
 import typer
@@ -14,6 +14,7 @@ from unclip import __version__
 from unclip.cli import data
 from unclip.cli.assemble import assemble
 from unclip.cli.doctor import doctor
+from unclip.cli.eval import evaluate
 from unclip.cli.generate import generate
 from unclip.cli.info import info
 from unclip.cli.report import UNEXPECTED, lost_output, refuse
@@ -28,7 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = {verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble)}
+VERBS: dict[str, Callable[..., int]] = {
+    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble)
+}
+VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(data.app, name="data")

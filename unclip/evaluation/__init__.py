@@ -1,1 +1,1 @@
-"""Metrics and reports."""
+"""The measure: metrics, the suite of fixed cases, the judge, and the report."""

@@ -1,0 +1,99 @@
+"""Composed scenes as cases: nothing that is held out among the seen ones, and all that is stated
+is there."""
+
+import pytest
+import torch
+from small_artists import ColourJudge, Copyist
+from small_set import THINGS, write_small_set
+
+from unclip.data.composer.heldout import is_held_out
+from unclip.data.composer.world import pairs
+from unclip.evaluation.built import BuiltWorld
+from unclip.evaluation.composed import RECIPES, SUITE_SEED
+from unclip.evaluation.facts import ASTRONAUT_PROMPT
+from unclip.evaluation.figures import shows_colour, shows_count, shows_no_colour
+from unclip.evaluation.measure import lay_out, measure
+from unclip.evaluation.suite import GROUPS, Group, Plan
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> BuiltWorld:
+    folder = tmp_path_factory.mktemp("set")
+    write_small_set(folder)
+    return BuiltWorld(folder)
+
+
+def test_it_knows_every_group_but_what_few_sources_draw(world: BuiltWorld) -> None:
+    """The small set has two sources, and diversity takes four."""
+    assert [group for group in GROUPS if not world.cases(group, 2)] == ["diversity"]
+
+
+def test_held_out_means_held_out(world: BuiltWorld) -> None:
+    for case in world.cases("seen", 40):
+        assert not any(map(is_held_out, pairs(case.key)))
+    for case in world.cases("heldout_compositions", 10):
+        assert any(map(is_held_out, pairs(case.key)))
+
+
+@pytest.mark.parametrize("group", ["seen", "colour", "grey", "count", "sides"])
+def test_cases_are_fixed_and_state_what_is_there(world: BuiltWorld, group: Group) -> None:
+    cases = world.cases(group, 12)
+    assert cases == world.cases(group, 12)
+    for case in cases:
+        for thing in case.facts.things:
+            assert thing.colour is None or thing.colour in case.prompt
+        assert case.facts.style is not None
+        assert case.facts.style in case.prompt
+        assert (case.facts.ground or case.facts.place or "") in case.prompt
+    first, other = world.truth(cases, 64), world.truth(cases, 64, take=1)
+    assert torch.equal(first, world.truth(cases, 64))
+    assert first.shape == (12, 3, 64, 64)
+    assert not torch.equal(first, other)
+
+
+def test_pixel_checks_hold_on_the_truth(world: BuiltWorld) -> None:
+    cases = world.cases("colour", 24)
+    assert shows_colour(world.truth(cases, 64), cases).float().mean() > 0.9
+    cases = world.cases("grey", 12)
+    assert shows_no_colour(world.truth(cases, 64), cases).all()
+    cases = world.cases("count", 24)
+    assert shows_count(world.truth(cases, 64), cases).float().mean() > 0.9
+    assert {case.facts.count for case in cases} == {2, 3, 4}
+
+
+def test_sides_are_said_both_ways(world: BuiltWorld) -> None:
+    for number, case in enumerate(world.cases("sides", 6)):
+        left, right = (case.prompt.index(thing.words) for thing in case.facts.things)
+        assert (left < right) == (number % 2 == 0)
+        assert [thing.noun for thing in case.facts.things] == [t.noun for t in case.key.things]
+
+
+def test_the_astronaut(world: BuiltWorld) -> None:
+    cases = world.cases("astronaut", 3)
+    assert {case.prompt for case in cases} == {ASTRONAUT_PROMPT}
+    assert {case.key.filter for case in cases} == {"pencil drawing"}
+    for case in cases:
+        assert [thing.concept for thing in case.key.things] == ["astronaut", "horse"]
+
+
+def test_other_scenes_have_other_seeds(world: BuiltWorld) -> None:
+    first = next(world.scenes.scenes(RECIPES["seen"]))
+    assert first == next(world.scenes.scenes(RECIPES["seen"], SUITE_SEED))
+    assert first != next(world.scenes.scenes(RECIPES["seen"], SUITE_SEED + 1))
+
+
+def test_the_whole_suite_on_the_truth(world: BuiltWorld) -> None:
+    plan = Plan(
+        pictures={"seen": 6, "heldout_compositions": 4, "heldout_drawings": 5, "count": 4},
+        variations=3,
+        reference=20,
+        enlarged={},
+    )
+    work = lay_out(world, plan, (64,))
+    cases = [case for found in work.cases.values() for case in found]
+    found = measure(Copyist(world, cases), ColourJudge(), world, work, lambda _: None)
+    keys = {figure.key for figure in found.figures}
+    assert {"retrieval_seen", "retrieval_heldout_drawings", "count", "fid", "kid"} <= keys
+    assert found["fid"].made == found["fid"].real
+    assert found.left_out == ()
+    assert len(THINGS) == len(set(THINGS))
