@@ -22,15 +22,7 @@ from unclip.errors import CancelledError, InputError
 from unclip.pipeline import stages
 from unclip.pipeline.devices import choose_device, choose_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
-from unclip.pipeline.generate import (
-    STEP_TENSORS,
-    Request,
-    StepEnd,
-    batch_limit,
-    observer,
-    paint,
-    prior_embeds,
-)
+from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
 from unclip.pipeline.hub import upload
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
@@ -209,7 +201,7 @@ class UnCLIPPipeline:
         output_type: str | None = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = STEP_TENSORS,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
@@ -254,7 +246,7 @@ class UnCLIPPipeline:
         output_type: str | None = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = STEP_TENSORS,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
         **settings: Unpack[Settings],
