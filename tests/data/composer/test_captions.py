@@ -107,6 +107,9 @@ def test_other_words() -> None:
         ("bus", "a bus"),
         ("slice of bread", "slice of bread"),
         ("octopus", "an octopus"),
+        ("rhinoceros", "a rhinoceros"),
+        ("skis", "skis"),
+        ("santa claus", "santa claus"),
     ],
 )
 def test_articles(noun: str, said: str) -> None:
@@ -123,6 +126,8 @@ def test_articles(noun: str, said: str) -> None:
         ("mouse", "mice"),
         ("fish", "fish"),
         ("bus", "buses"),
+        ("ox", "oxen"),
+        ("scarf", "scarves"),
     ],
 )
 def test_plurals(noun: str, several: str) -> None:

@@ -1,6 +1,8 @@
 """Painting: the same picture in any batch and at any size, sprites where they belong."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +42,20 @@ def test_neighbours_do_not_matter(world: World, sprites: Sprites) -> None:
     for i in range(0, 40, 7):
         alone = painter.paint(scenes[i : i + 1])[0]
         assert (alone - together[i]).abs().max() < 1 / 127.5, scenes[i]
+
+
+def test_autocast_changes_nothing(world: World, sprites: Sprites) -> None:
+    scenes = [world.describe(i) for i in range(12)]
+    plain = Painter(sprites, 64).paint(scenes)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(Painter(sprites, 64).paint(scenes), plain)
+
+
+def test_a_scene_does_not_hang_on_the_size_of_the_sprites(
+    tiny_set: Path, catalogue: Catalogue, world: World
+) -> None:
+    large = World(catalogue, load_sprites(tiny_set, catalogue, 128), WorldSettings(), seed=1)
+    assert [large.describe(i) for i in range(60)] == [world.describe(i) for i in range(60)]
 
 
 def test_the_size_changes_the_sharpness_alone(world: World, sprites: Sprites) -> None:
@@ -224,11 +240,25 @@ def test_large_pictures_are_kept(
         render_large(world.describe(0), fake, tiny_set, 128)
 
 
+@pytest.mark.slow
+def test_processes_share_a_small_cache(tiny_set: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from unclip.data.composer.dataset import LargeCrops\n"
+        "from unclip.data.composer.world import WorldSettings\n"
+        "crops = LargeCrops(Path(sys.argv[1]), WorldSettings(), seed=1, num=40, size_px=128,\n"
+        "    crop_px=64, cache=Path(sys.argv[2]), cache_bytes=20_000)\n"
+        "[crops[(7 * i + int(sys.argv[3])) % 40, i] for i in range(60)]"
+    )
+    command = [sys.executable, "-c", code, str(tiny_set), str(tmp_path / "cache")]
+    running = [subprocess.Popen([*command, str(number)]) for number in range(4)]
+    assert [process.wait(timeout=300) for process in running] == [0] * 4
+
+
 def test_sprites_are_packed_once(tiny_set: Path, catalogue: Catalogue, sprites: Sprites) -> None:
-    (pack,) = (tiny_set / "packs").iterdir()
-    before = pack.stat().st_mtime_ns
+    packs = {path: path.stat().st_mtime_ns for path in (tiny_set / "packs").iterdir()}
     again = load_sprites(tiny_set, catalogue, 64)
-    assert pack.stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in (tiny_set / "packs").iterdir()} == packs
     assert torch.equal(again.pixels, sprites.pixels)
     assert (again.extent.amax(1) == 1).all()
     drawing = catalogue.entries[0].drawing

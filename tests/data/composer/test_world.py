@@ -15,7 +15,7 @@ from unclip.data.composer.layout import FLOOR, Layout, Shape
 from unclip.data.composer.scene import KINDS, MAX_THINGS
 from unclip.data.composer.sprites import Sprites
 from unclip.data.composer.styles import FILTERS, GREY, ON_WHITE
-from unclip.data.composer.world import KindShares, World, WorldSettings, pairs
+from unclip.data.composer.world import COLOUR_WORDS, KindShares, World, WorldSettings, pairs
 from unclip.data.drawings.records import read_set
 from unclip.errors import ConfigError, DataError
 
@@ -45,6 +45,7 @@ def test_every_kind_and_every_filter_comes(world: World) -> None:
             assert scene.backdrop == "white"
         if scene.filter in GREY:
             assert all(thing.colour is None for thing in scene.things)
+            assert not any(COLOUR_WORDS & set(thing.noun.split()) for thing in scene.things)
         if scene.filter is not None:
             assert scene.style == scene.filter
         for thing in scene.things:
@@ -55,6 +56,8 @@ def test_pairs_are_held_out(world: World, catalogue: Catalogue, sprites: Sprites
     kept = [pair for i in range(2000) for pair in pairs(world.describe(i))]
     assert len(kept) > 1000
     assert not any(map(is_held_out, kept))
+    rows = [s for s in map(world.describe, range(2000)) if s.kind == "row"]
+    assert all(len([p for p in pairs(s) if p.relation == "side"]) == 2 for s in rows)
     assert Pair("ride", "astronaut", "horse") not in kept
 
     others = World(catalogue, sprites, WorldSettings(), seed=1, heldout=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from unclip.data.composer.backdrops import PLAIN, SCENERIES
-from unclip.data.composer.catalogue import BLACK
+from unclip.data.composer.catalogue import BLACK, UNCOUNTED
 from unclip.data.composer.colours import COLOURS
 from unclip.data.composer.scene import Scene, Thing
 from unclip.data.composer.styles import GREY
@@ -30,19 +30,15 @@ IRREGULAR = {
     "man": "men",
     "woman": "women",
     "policeman": "policemen",
+    "ox": "oxen",
+    "scarf": "scarves",
+    "bison": "bison",
 }
-UNCOUNTED = frozenset(
-    (
-        *("water", "rice", "bread", "milk", "ice", "fire", "snow", "money", "paper", "grass"),
-        *("cheese", "bacon", "butter", "honey", "salt", "spaghetti", "sushi", "popcorn", "hair"),
-        *("wood", "coral", "clothing", "luggage", "garlic", "bowling", "badminton", "cricket"),
-    )
-)
 SYMMETRIC = frozenset(("{0} and {1}", "{0} next to {1}"))
 """Phrases that stay true when the two are exchanged."""
 PHRASES: dict[str, tuple[str, ...]] = {
     "single": ("{0}",),
-    "scenery": ("{0} {scenery}", "{scenery}, {0}"),
+    "scenery": ("{0} {scenery}",),
     "pair": (
         "{0} to the left of {1}",
         "{1} to the right of {0}",
@@ -152,7 +148,8 @@ def article(noun: str) -> str:
     """Puts a or an before a noun, where one belongs."""
     words = noun.split()
     last = words[-1]
-    if last in UNCOUNTED or (last.endswith("s") and not last.endswith(("ss", "us", "is"))):
+    many = last.endswith("s") and not last.endswith(("ss", "us", "is", "ros"))
+    if many or last in UNCOUNTED or last in ("claus", "skis"):
         return noun
     vowel = noun[0] in "aeiou" and not noun.startswith(("uni", "eu", "one", "ukulele"))
     return f"an {noun}" if vowel else f"a {noun}"

@@ -75,6 +75,16 @@ NOUNS = {
 }
 """Where people say something else than the emoji's name."""
 NOUN = re.compile(r"[a-z]+(-[a-z]+)?( [a-z]+){0,2}")
+UNCOUNTED = frozenset(
+    (
+        *("water", "rice", "bread", "milk", "ice", "fire", "snow", "money", "paper", "grass"),
+        *("cheese", "bacon", "butter", "honey", "salt", "spaghetti", "sushi", "popcorn", "hair"),
+        *("wood", "coral", "clothing", "luggage", "garlic", "bowling", "badminton", "cricket"),
+    )
+)
+"""Nouns that have no plural, and no article."""
+PHRASE = re.compile(r"\b(and|of|in|on|at|off|up|down|facing|taking)\b")
+"""What makes a name more than a noun."""
 PLURAL = re.compile(r"([^su]s|fries|scissors|glasses)$")
 MIN_COVERAGE = 0.06
 
@@ -166,7 +176,8 @@ def _entry(drawing: Drawing) -> Entry:
         roles.add("hat")
     if code in FACES or (drawing.subgroup in FACE_SUBGROUPS and "face" in drawing.name):
         roles.add("face")
-    countable = not PLURAL.search(noun) and not re.search(r"\b(and|of|in|on)\b", noun)
+    countable = not PLURAL.search(noun) and not PHRASE.search(noun)
+    countable = countable and noun.split()[-1] not in UNCOUNTED | {"claus", "skis"}
     return Entry(drawing=drawing, noun=noun, roles=frozenset(roles), countable=countable)
 
 

@@ -102,9 +102,18 @@ class LargeScenes:
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
         unfinished.write_bytes(content.getvalue())
         os.replace(unfinished, path)
-        kept = sorted(self.cache.glob("*.png"), key=lambda file: file.stat().st_mtime_ns)
-        total = sum(file.stat().st_size for file in kept)
+        kept = sorted(filter(None, map(_age_and_size, self.cache.glob("*.png"))))
+        total = sum(size for _, size, _ in kept)
         while total > self.max_bytes and len(kept) > 1:
-            oldest = kept.pop(0)
-            total -= oldest.stat().st_size
+            _, size, oldest = kept.pop(0)
+            total -= size
             oldest.unlink(missing_ok=True)
+
+
+def _age_and_size(path: Path) -> tuple[int, int, Path] | None:
+    """When a file was written, and its bytes; None where another process has removed it."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_mtime_ns, about.st_size, path

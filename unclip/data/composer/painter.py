@@ -62,7 +62,11 @@ class Painter:
 
     @torch.no_grad()
     def paint_batch(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch 3 size size"]:
-        """Paints a batch of rows (`to_row`), in [-1, 1]."""
+        """Paints a batch of rows (`to_row`), in [-1, 1], in float32 even under autocast."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self._paint(batch)
+
+    def _paint(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch 3 size size"]:
         rows = {name: batch[name].to(self.device) for name in row_names()}
         filters = rows["filter"].tolist()
         images = torch.empty(len(filters), 3, self.size_px, self.size_px, device=self.device)

@@ -23,7 +23,7 @@ from unclip.data.composer.colours import HUE_REACH, SATURATED, to_hsv
 from unclip.data.pictures import DAMAGE
 from unclip.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Of what is packed; another one is packed anew."""
 DRAWN = 16
 """Alpha from which a pixel counts as drawn, of 255."""
@@ -31,6 +31,8 @@ OPAQUE = 100
 """Alpha from which a pixel belongs to the shape, of 255."""
 BLEND_DISTANCE = 0.27
 """Colours (RGB, 0 to 1) nearer than this to a backdrop do not stand out from it."""
+MEASURED_PX = 96
+"""Side at which shapes are measured."""
 SMALL_PX = 48
 """Side at which colours are measured."""
 
@@ -81,8 +83,8 @@ def load_sprites(folder: Path, catalogue: Catalogue, side_px: int = 96) -> Sprit
 
 
 def _key(catalogue: Catalogue, side_px: int) -> str:
-    names = "\n".join(entry.drawing.file_name for entry in catalogue.entries)
-    about = f"{VERSION} {side_px} {sorted(BACKDROPS)}\n{names}"
+    drawings = "\n".join(repr(entry.drawing) for entry in catalogue.entries)
+    about = f"{VERSION} {side_px} {BACKDROPS}\n{drawings}"
     return hashlib.sha256(about.encode()).hexdigest()[:16]
 
 
@@ -97,18 +99,26 @@ def _open(path: Path) -> Image.Image:
 def make_sprites(drawings: Sequence[Callable[[], Image.Image]], side_px: int) -> Sprites:
     """Makes sprites of pictures with alpha; each is opened when its turn comes."""
     pixels = torch.zeros(len(drawings), 4, side_px, side_px, dtype=torch.uint8)
+    # Measured at one side, so that a scene does not depend on the size it is painted at.
+    measured_px = torch.zeros(len(drawings), 4, MEASURED_PX, MEASURED_PX, dtype=torch.uint8)
     extent = torch.zeros(len(drawings), 2)
 
     def make(number: int) -> None:
-        image, size = fill_square(drawings[number](), side_px)
-        pixels[number] = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-        extent[number] = torch.tensor(size) / side_px
+        image = drawings[number]()
+        pixels[number] = _to_tensor(fill_square(image, side_px)[0])
+        square, size = fill_square(image, MEASURED_PX)
+        measured_px[number] = _to_tensor(square)
+        extent[number] = torch.tensor(size) / MEASURED_PX
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(make, range(len(drawings))))
-    measured = [_measure(part) for part in pixels.split(256)]
+    measured = [_measure(part) for part in measured_px.split(256)]
     about = {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
     return Sprites(pixels=pixels, extent=extent, **about)
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
 
 def fill_square(image: Image.Image, side_px: int) -> tuple[Image.Image, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -126,9 +127,11 @@ class World:
 def pairs(scene: Scene) -> list[Pair]:
     """The compositions of a scene that may be held out."""
     found = [Pair("colour", t.colour, t.concept) for t in scene.things if t.colour]
-    if scene.kind in ("ride", "pair"):
-        first, second = (thing.concept for thing in scene.things)
-        found.append(Pair("ride" if scene.kind == "ride" else "side", first, second))
+    concepts = [thing.concept for thing in scene.things]
+    if scene.kind == "ride":
+        found.append(Pair("ride", *concepts))
+    if scene.kind in ("pair", "row"):
+        found += [Pair("side", left, right) for left, right in pairwise(concepts)]
     return found
 
 
@@ -234,9 +237,12 @@ class _Draft:
 
     def _thing(self, number: int, *, plain: bool) -> Thing:
         entry = self.world.catalogue.entries[number]
+        coloured = bool(COLOUR_WORDS & set(entry.noun.split()))
+        if coloured and (self.black or self.filter in GREY):
+            raise _Unfit  # a blue book that is grey
         free = not plain and not self.black and self.filter not in GREY and "thing" in entry.roles
         free = free and self.world.main_share[number] >= MAIN_SHARE
-        free = free and not COLOUR_WORDS & set(entry.noun.split())
+        free = free and not coloured
         colour = None
         if free and self.rng.random() < self.settings.colour_share:
             colour = list(COLOURS)[self.rng.integers(len(COLOURS))]
