@@ -2,8 +2,7 @@
 
     python benchmarks/scenes.py --set DIR [--runs 5] [--batch 256] [--json FILE]
 
-A decoder must never wait for its pictures: the last lines compare the mix with what the pocket
-decoder trains on (docs/pocket.md).
+A decoder must never wait for its pictures: `docs/pocket.md` says how many a second it trains on.
 """
 
 import argparse
@@ -18,7 +17,7 @@ from pathlib import Path
 import torch
 
 from unclip.data.composer.dataset import open_scenes
-from unclip.data.composer.painter import Painter, row_names, to_row
+from unclip.data.composer.painter import Painter, to_batch, to_row
 from unclip.data.composer.scene import KINDS
 from unclip.data.composer.world import KindShares, World, WorldSettings
 
@@ -67,8 +66,7 @@ def main() -> int:
         for size in (64, 256):
             painter = Painter(sprites.to(device), size)
             for kind, scenes in worlds.items():
-                rows = [to_row(scene) for scene in scenes[: options.batch * 64 // size]]
-                batch = {key: torch.stack([row[key] for row in rows]) for key in row_names()}
+                batch = to_batch(scenes[: options.batch * 64 // size])
 
                 def paint(painter: Painter = painter, batch: dict = batch) -> int:
                     return len(painter.paint_batch(batch))

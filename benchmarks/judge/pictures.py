@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from unclip.data.composer.painter import to_uint8
 from unclip.data.drawings.records import Drawing, read_set
 from unclip.data.scenes import BACKGROUNDS, describe, paint
 from unclip.evaluation.bundled import case_of
@@ -80,5 +81,4 @@ def _single(folder: Path, drawing: Drawing, rng: np.random.Generator) -> tuple[I
 
 
 def _to_pil(image: Tensor) -> Image.Image:
-    pixels = ((image + 1) * 127.5).round().byte().permute(1, 2, 0)
-    return Image.fromarray(pixels.contiguous().numpy())
+    return Image.fromarray(to_uint8(image[None])[0].contiguous().numpy())

@@ -9,21 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unclip.data.composer.colours import COLOURS
 from unclip.errors import BackendError, DataError
 
 FOLDER = Path(__file__).with_name("illustrations")
-
-COLOURS = {
-    "red": (2, 0.85, 0.90),
-    "orange": (27, 0.88, 0.97),
-    "yellow": (51, 0.78, 0.98),
-    "green": (125, 0.68, 0.66),
-    "blue": (215, 0.75, 0.90),
-    "purple": (272, 0.60, 0.74),
-    "pink": (328, 0.45, 0.98),
-    "brown": (22, 0.65, 0.52),
-}
-"""The eight colours of the pocket world: hue in degrees, mean saturation, mean value."""
 
 OPAQUE = 16
 """Alpha from which a pixel counts as drawn, of 255."""

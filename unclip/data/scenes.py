@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from unclip.data.composer.backdrops import PLAIN
 from unclip.data.filters import pencil_drawing, pixel_art
 from unclip.data.illustrations import COLOURS, OPAQUE, index, main_hue, recoloured, sprite
 
@@ -19,14 +20,8 @@ Style = Literal["cartoon", "flat illustration", "pencil drawing", "pixel art"]
 
 STYLES: tuple[Style, ...] = ("cartoon", "flat illustration", "pencil drawing", "pixel art")
 BACKGROUNDS = {
-    "red": (226, 84, 84),
-    "orange": (247, 178, 103),
-    "yellow": (252, 228, 130),
-    "green": (142, 205, 142),
-    "blue": (140, 190, 240),
-    "purple": (190, 160, 225),
-    "pink": (250, 196, 214),
-    "gray": (188, 192, 198),
+    name: PLAIN[name]
+    for name in ("red", "orange", "yellow", "green", "blue", "purple", "pink", "gray")
 }
 RIDERS = ("astronaut", "cat", "dog", "penguin", "bird")
 MOUNTS = ("horse", "elephant", "camel", "turtle")

@@ -5,15 +5,12 @@ They are what upsamplers learn from. A picture takes a second or so, so it is ke
 
 import hashlib
 import io
-import os
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -22,6 +19,9 @@ from unclip.data.composer.catalogue import Catalogue
 from unclip.data.composer.painter import Painter, to_uint8
 from unclip.data.composer.scene import Scene
 from unclip.data.composer.sprites import VERSION, make_sprites
+from unclip.data.drawings.files import write_whole
+from unclip.data.drawings.render import rasterise
+from unclip.data.images import open_picture, to_tensor
 from unclip.data.pictures import DAMAGE
 from unclip.errors import BackendError, ConfigError, DataError
 
@@ -55,14 +55,8 @@ def _rasterise(svg: str | None, folder: Path, side_px: int) -> Image.Image:
         raise ConfigError("a bitmap cannot be rendered large: take a catalogue of vectors only")
     if find_spec("resvg_py") is None:
         raise BackendError("drawing SVGs needs resvg-py: pip install resvg-py")
-    import resvg_py
-
     try:
-        text = (folder / svg).read_text(encoding="utf-8")
-        content = resvg_py.svg_to_bytes(
-            svg_string=text, width=side_px, height=side_px, skip_system_fonts=True
-        )
-        return Image.open(io.BytesIO(bytes(content))).convert("RGBA")
+        return rasterise((folder / svg).read_text(encoding="utf-8"), side_px)
     except DAMAGE as error:
         raise DataError(
             f"{folder / svg} cannot be rendered ({error}): build the set anew"
@@ -83,13 +77,12 @@ class LargeScenes:
         """Returns a scene's picture in [-1, 1], rounded to bytes, from disk where it is there."""
         path = self.cache / f"{self._key(scene)}.png"
         try:
-            with Image.open(path, formats=("PNG",)) as image:
-                pixels = np.asarray(image.convert("RGB"))
+            return to_tensor(open_picture(path))
         except DAMAGE:  # not there yet, or cut off
             made = render_large(scene, self.catalogue, self.folder, self.size_px)
-            pixels = to_uint8(made[None])[0].numpy()
-            self._keep(path, Image.fromarray(pixels))
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+            image = Image.fromarray(to_uint8(made[None])[0].contiguous().numpy())
+            self._keep(path, image)
+            return to_tensor(image)
 
     def _key(self, scene: Scene) -> str:
         names = [self.catalogue.entries[thing.drawing].drawing.id for thing in scene.things]
@@ -99,9 +92,7 @@ class LargeScenes:
     def _keep(self, path: Path, image: Image.Image) -> None:
         content = io.BytesIO()
         image.save(content, "PNG", compress_level=4)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_bytes(content.getvalue())
-        os.replace(unfinished, path)
+        write_whole(path, content.getvalue())
         kept = sorted(filter(None, map(_age_and_size, self.cache.glob("*.png"))))
         total = sum(size for _, size, _ in kept)
         while total > self.max_bytes and len(kept) > 1:

@@ -22,6 +22,11 @@ FILTER_PX = 128
 """Filtered scenes are painted at least at this side, so that strokes are not lost."""
 
 
+THING_ROW = ("drawings", "colours", "boxes")
+ROW = (*THING_ROW, "backdrop", "filter", "noise_seed")
+"""What a scene is written as; the first of them for each of its things."""
+
+
 def to_row(scene: Scene) -> dict[str, Tensor]:
     """Writes a scene as tensors of fixed sizes, which batches can be made of."""
     drawings = torch.full((MAX_THINGS,), -1)
@@ -42,6 +47,12 @@ def to_row(scene: Scene) -> dict[str, Tensor]:
     }
 
 
+def to_batch(scenes: Sequence[Scene]) -> dict[str, Tensor]:
+    """Stacks the rows of scenes."""
+    rows = [to_row(scene) for scene in scenes]
+    return {name: torch.stack([row[name] for row in rows]) for name in ROW}
+
+
 class Painter:
     """Scenes to pictures of one size; the same for each scene whatever stands beside it."""
 
@@ -56,9 +67,7 @@ class Painter:
 
     def paint(self, scenes: Sequence[Scene]) -> Float[Tensor, "batch 3 size size"]:
         """Paints scenes, in [-1, 1]."""
-        rows = [to_row(scene) for scene in scenes]
-        names = row_names()
-        return self.paint_batch({name: torch.stack([row[name] for row in rows]) for name in names})
+        return self.paint_batch(to_batch(scenes))
 
     @torch.no_grad()
     def paint_batch(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch 3 size size"]:
@@ -67,7 +76,7 @@ class Painter:
             return self._paint(batch)
 
     def _paint(self, batch: Mapping[str, Any]) -> Float[Tensor, "batch 3 size size"]:
-        rows = {name: batch[name].to(self.device) for name in row_names()}
+        rows = {name: batch[name].to(self.device) for name in ROW}
         filters = rows["filter"].tolist()
         images = torch.empty(len(filters), 3, self.size_px, self.size_px, device=self.device)
         for number in sorted(set(filters)):
@@ -90,7 +99,7 @@ class Painter:
             present = (rows["drawings"][:, i] >= 0).nonzero()[:, 0]
             if not len(present):
                 break
-            layer = self._layer({name: rows[name][present, i] for name in _THING_ROWS}, side_px)
+            layer = self._layer({name: rows[name][present, i] for name in THING_ROW}, side_px)
             canvas[present] = over(canvas[present], layer)
         return canvas
 
@@ -105,14 +114,6 @@ class Painter:
         x, y, side, mirrored = rows["boxes"].unbind(1)
         boxes = torch.stack([x, y, side], 1)
         return place_sprites(torch.cat([rgb * alpha, alpha], 1), boxes, mirrored, side_px)
-
-
-_THING_ROWS = ("drawings", "colours", "boxes")
-
-
-def row_names() -> tuple[str, ...]:
-    """What a row holds."""
-    return (*_THING_ROWS, "backdrop", "filter", "noise_seed")
 
 
 def to_uint8(images: Float[Tensor, "batch 3 size size"]) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unclip.data.drawings.files import folder_of
 from unclip.data.drawings.names import EmojiNames
-from unclip.data.drawings.originals import Original
+from unclip.data.drawings.originals import Original, of_emoji
 from unclip.data.drawings.packages import FLUENT_3D
 from unclip.data.drawings.sources import Source
 
@@ -21,15 +21,4 @@ def read(source: Source, cache: Path, names: EmojiNames) -> Iterator[Original]:
         emoji = names.by_hexcode(path.stem)
         if emoji is None:
             continue
-        yield Original(
-            source=source.name,
-            key=path.stem,
-            label=emoji.label,
-            keywords=emoji.keywords,
-            group=emoji.group,
-            subgroup=emoji.subgroup,
-            hexcode=emoji.hexcode,
-            tone=emoji.tone,
-            styles=source.styles,
-            bitmap=path,
-        )
+        yield of_emoji(source, path.stem, emoji, bitmap=path)

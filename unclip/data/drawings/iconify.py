@@ -8,7 +8,7 @@ from typing import Any
 
 from unclip.data.drawings.files import damaged, read_json
 from unclip.data.drawings.names import Emoji, EmojiNames
-from unclip.data.drawings.originals import Original
+from unclip.data.drawings.originals import Original, of_emoji
 from unclip.data.drawings.packages import ICONIFY
 from unclip.data.drawings.sources import Source
 from unclip.data.drawings.svg import Box, square
@@ -136,18 +136,7 @@ def _emoji(
         emoji = names.by_file_name(key) or _unknown(key, categories)
     if emoji is None:
         return None
-    return Original(
-        source=source.name,
-        key=key,
-        label=emoji.label,
-        keywords=emoji.keywords,
-        group=emoji.group,
-        subgroup=emoji.subgroup,
-        hexcode=emoji.hexcode or None,
-        tone=emoji.tone,
-        styles=source.styles,
-        svg=svg,
-    )
+    return of_emoji(source, key, emoji, svg=svg)
 
 
 def _unknown(key: str, categories: list[str]) -> Emoji:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unclip.data.drawings.files import damaged, folder_of, read_json
 from unclip.data.drawings.names import Emoji, EmojiNames
-from unclip.data.drawings.originals import Original
+from unclip.data.drawings.originals import Original, of_emoji
 from unclip.data.drawings.packages import OPENMOJI
 from unclip.data.drawings.sources import Source
 
@@ -29,16 +29,10 @@ def read(source: Source, cache: Path, names: EmojiNames) -> Iterator[Original]:
             if entry["subgroups"] == "brand" or unseen or not file.is_file():
                 continue
             emoji = _emoji(entry, names)
-            yield Original(
-                source=source.name,
-                key=entry["hexcode"],
-                label=emoji.label,
-                keywords=emoji.keywords,
-                group=emoji.group,
-                subgroup=emoji.subgroup,
-                hexcode=emoji.hexcode or None,
-                tone=emoji.tone,
-                styles=source.styles,
+            yield of_emoji(
+                source,
+                entry["hexcode"],
+                emoji,
                 svg=file.read_text(encoding="utf-8", errors="replace"),
             )
     except (KeyError, TypeError, AttributeError) as error:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unclip.data.drawings.names import Emoji
+from unclip.data.drawings.sources import Source
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Original:
@@ -25,3 +28,22 @@ class Original:
     bitmap: Path | None = None
     trim: bool = False
     """Whether the margin is cut so that all drawings of the source are about equally large."""
+
+
+def of_emoji(
+    source: Source, key: str, emoji: Emoji, *, svg: str | None = None, bitmap: Path | None = None
+) -> Original:
+    """A source's drawing of an emoji, called as Unicode calls it."""
+    return Original(
+        source=source.name,
+        key=key,
+        label=emoji.label,
+        keywords=emoji.keywords,
+        group=emoji.group,
+        subgroup=emoji.subgroup,
+        hexcode=emoji.hexcode or None,
+        tone=emoji.tone,
+        styles=source.styles,
+        svg=svg,
+        bitmap=bitmap,
+    )
