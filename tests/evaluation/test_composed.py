@@ -73,7 +73,7 @@ def test_the_astronaut(world: BuiltWorld) -> None:
     assert {case.prompt for case in cases} == {ASTRONAUT_PROMPT}
     assert {case.key.filter for case in cases} == {"pencil drawing"}
     for case in cases:
-        assert [thing.concept for thing in case.key.things] == ["astronaut", "horse"]
+        assert [thing.noun for thing in case.key.things] == ["astronaut", "horse"]
 
 
 def test_other_scenes_have_other_seeds(world: BuiltWorld) -> None:

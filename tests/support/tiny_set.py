@@ -6,13 +6,13 @@ from pathlib import Path
 import resvg_py
 from PIL import Image
 
+from unclip.data.composer.nouns import THINGS
 from unclip.data.drawings.records import TABLE, Drawing, table_text
 from unclip.data.illustrations import FOLDER, index
 
 SOURCES = {"noto": "noto", "fluent-flat": "fluent-emoji-flat"}
-MOUNTS = {"horse": "1F40E", "elephant": "1F418", "camel": "1F42A", "turtle": "1F422"}
-RIDERS = ("astronaut", "robot")
-SPECIAL = {"cat": "1F431", "dog": "1F436", "penguin": "1F427"} | MOUNTS
+CODES = {noun: code for code, noun in THINGS.items()}
+CODES |= {"astronaut": "1F9D1-200D-1F680", "cat": "1F431", "dog": "1F436", "cup": "2615"}
 SIDE_PX = 256
 
 
@@ -38,19 +38,18 @@ def _drawing(folder: Path, source: str, name: str, thing: str) -> Drawing:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
     Image.open(io.BytesIO(content)).convert("RGBA").save(folder / image, lossless=True)
     (folder / vector).write_text(svg, encoding="utf-8")
-    rider = thing in RIDERS
-    hat = thing in ("crown", "top hat")
+    person = thing == "astronaut"
     return Drawing(
         id=key,
         file_name=image,
         svg=vector,
         source=source,
-        name=f"{thing} face" if thing in ("cat", "dog") else thing,
+        name=thing,
         tone=None,
         keywords=(),
-        group="people-body" if rider else "objects",
-        subgroup="person-role" if rider else "animal-mammal" if thing in SPECIAL else "tool",
-        hexcode="1F451" if hat else SPECIAL.get(thing, f"X{thing}"),
+        group="people-body" if person else "objects",
+        subgroup="person-role" if person else "tool",
+        hexcode=CODES[thing],
         concept=thing,
         styles=("cartoon emoji",) if source == "noto" else ("flat illustration",),
         colors=(),

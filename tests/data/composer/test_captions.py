@@ -10,9 +10,9 @@ from unclip.data.composer.captions import article, caption, captions, plural, sw
 from unclip.data.composer.scene import Placement, Scene, Thing
 from unclip.data.composer.world import World
 
-APPLE = Thing(drawing=0, noun="apple", concept="apple", colour="red")
-CAR = Thing(drawing=1, noun="car", concept="car", colour="blue")
-DOG = Thing(drawing=2, noun="dog", concept="dog")
+APPLE = Thing(drawing=0, noun="apple", colour="red")
+CAR = Thing(drawing=1, noun="car", colour="blue")
+DOG = Thing(drawing=2, noun="dog")
 PLACE = Placement(x=0.5, y=0.5, side=0.5)
 
 

@@ -75,7 +75,7 @@ def disc(side: int = 64) -> Image.Image:
 
 
 def one(colour: str | None = None, **place: float) -> Scene:
-    thing = Thing(drawing=0, noun="disc", concept="disc", colour=colour)
+    thing = Thing(drawing=0, noun="disc", colour=colour)
     where = replace(Placement(x=0.5, y=0.5, side=0.5), **place)
     return Scene(
         kind="single",

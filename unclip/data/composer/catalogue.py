@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from unclip.data.composer.nouns import FACES, HATS, MOUNTS, PEOPLE, RIDERS, THINGS
 from unclip.data.drawings.records import Drawing
 from unclip.errors import ConfigError
 
@@ -20,61 +21,9 @@ SOURCES = (
 BLACK = frozenset(("fluent-hc", "emojione-mono"))
 """Sources that are drawn in black: no colour is ever named."""
 
-THING_GROUPS = frozenset(("animals-nature", "food-drink", "travel-places", "activities", "objects"))
-NO_THINGS = frozenset(
-    (
-        *("time", "sky-weather", "place-map", "phone", "mail", "writing", "lock", "light-video"),
-        *("science", "arrow", "award-medal", "other-object", "money", "office", "sound"),
-        *("medical", "music"),
-    )
-)
-"""Subgroups that nobody would put into a scene."""
-RIDERS = frozenset(("person-role", "person-fantasy", "person"))
-NO_RIDER = re.compile(r"\b(pregnant|breast-feeding|feeding|with|beard|hair)\b")
-ANIMAL_RIDERS = frozenset(("1F916", "1F47D", "1F47B", "1F435", "1F43B", "1F427", "1F431", "1F436"))
-MOUNTS = frozenset(
-    (
-        *("1F40E", "1F418", "1F42A", "1F42B", "1F404", "1F416", "1F411", "1F405"),
-        *("1F406", "1F415", "1F422", "1F409", "1F995", "1F996", "1F40A", "1F98F"),
-        *("1F992", "1F410", "1F402", "1F403", "1F407", "1F998", "1F6B2", "1F3CD"),
-        *("1F6F5", "1F98C", "1F9A2", "1F986", "1F993"),
-    )
-)
-HATS = frozenset(["1F3A9", "1F451", "1F9E2", "1F452", "1F393", "1FA96", "26D1"])
-FACES = frozenset(
-    [
-        "1F98A",
-        "1F43B",
-        "1F43C",
-        "1F428",
-        "1F981",
-        "1F438",
-        "1F916",
-        "1F47D",
-        "1F383",
-        "1F431",
-        "1F436",
-    ]
-)
-FACE_SUBGROUPS = frozenset(("animal-mammal", "animal-amphibian", "animal-bird"))
-
-NOUNS = {
-    "1F42A": "camel",
-    "1F42B": "camel",
-    "1F9E2": "cap",
-    "26D1": "rescue helmet",
-    "1F452": "sun hat",
-    "1F393": "graduation cap",
-    "1FA96": "army helmet",
-    "1F3CD": "motorcycle",
-    "1F6F5": "scooter",
-    "1F995": "long-necked dinosaur",
-    "1F996": "dinosaur",
-    "1F697": "car",
-    "1F3B8": "guitar",
-}
-"""Where people say something else than the emoji's name."""
-NOUN = re.compile(r"[a-z]+(-[a-z]+)?( [a-z]+){0,2}")
+SEX = re.compile(r"^(male|female|man|woman) (?=.)")
+"""Of a role that is drawn as a man and as a woman; scenes take what is drawn as neither, if it is
+there, and else the man or the woman, by the same word."""
 UNCOUNTED = frozenset(
     (
         *("water", "rice", "bread", "milk", "ice", "fire", "snow", "money", "paper", "grass"),
@@ -83,8 +32,7 @@ UNCOUNTED = frozenset(
     )
 )
 """Nouns that have no plural, and no article."""
-PHRASE = re.compile(r"\b(and|of|in|on|at|off|up|down|facing|taking)\b")
-"""What makes a name more than a noun."""
+PEOPLE_GROUP = "people-body"
 PLURAL = re.compile(r"([^su]s|fries|scissors|glasses)$")
 MIN_COVERAGE = 0.06
 
@@ -130,15 +78,17 @@ class Catalogue:
         wanted = sources or SOURCES
         seen: set[tuple[str, str]] = set()
         entries = []
-        for drawing in sorted(drawings, key=lambda drawing: drawing.id):
+        for drawing in sorted(drawings, key=lambda drawing: (_is_gendered(drawing), drawing.id)):
             usable = drawing.source in wanted and not drawing.tone and drawing.hexcode
-            key = (drawing.source, drawing.hexcode or "")
-            if not usable or key in seen or (vector_only and drawing.svg is None):
+            entry = _entry(drawing) if usable else None
+            if entry is None or (vector_only and drawing.svg is None):
                 continue
-            entry = _entry(drawing)
-            if entry.roles:
+            person = drawing.group == PEOPLE_GROUP
+            key = (drawing.source, entry.noun if person else drawing.hexcode or "")
+            if key not in seen:
                 seen.add(key)
                 entries.append(entry)
+        entries.sort(key=lambda entry: entry.drawing.id)
         self.entries = tuple(_most_drawn(entries, max_concepts))
         self.by_role = self._sort()
         self.sources = tuple(
@@ -159,26 +109,28 @@ class Catalogue:
         return len(self.entries)
 
 
-def _entry(drawing: Drawing) -> Entry:
+def _is_gendered(drawing: Drawing) -> bool:
+    return bool(SEX.match(drawing.name.lower()))
+
+
+def _entry(drawing: Drawing) -> Entry | None:
+    """What a drawing can be used for; None where scenes have no word for it."""
     code = drawing.hexcode or ""
-    noun = NOUNS.get(code) or drawing.name.lower()
-    if drawing.subgroup.startswith(("animal", "cat", "monkey")):
-        noun = noun.removesuffix(" face")
-    roles: set[Role] = set()
-    plain = bool(NOUN.fullmatch(noun)) and drawing.coverage >= MIN_COVERAGE
-    if plain and drawing.group in THING_GROUPS and drawing.subgroup not in NO_THINGS:
-        roles.add("thing")
-    if plain and (drawing.subgroup in RIDERS or code in ANIMAL_RIDERS):
-        roles |= set() if NO_RIDER.search(noun) else {"rider"}
-    if code in MOUNTS:
-        roles.add("mount")
-    if code in HATS:
-        roles.add("hat")
-    if code in FACES or (drawing.subgroup in FACE_SUBGROUPS and "face" in drawing.name):
-        roles.add("face")
-    countable = not PLURAL.search(noun) and not PHRASE.search(noun)
-    countable = countable and noun.split()[-1] not in UNCOUNTED | {"claus", "skis"}
-    return Entry(drawing=drawing, noun=noun, roles=frozenset(roles), countable=countable)
+    name = drawing.name.lower()
+    person = PEOPLE.get(SEX.sub("", name)) if drawing.group == PEOPLE_GROUP else None
+    uses: dict[Role, str | None] = {
+        "thing": THINGS.get(code),
+        "rider": person or RIDERS.get(code),
+        "mount": MOUNTS.get(code),
+        "hat": HATS.get(code),
+        "face": FACES.get(code),
+    }
+    roles = frozenset(role for role, noun in uses.items() if noun)
+    if not roles or drawing.coverage < MIN_COVERAGE:
+        return None
+    (noun,) = {noun for noun in uses.values() if noun}
+    countable = not PLURAL.search(noun) and noun.split()[-1] not in UNCOUNTED | {"claus"}
+    return Entry(drawing=drawing, noun=noun, roles=roles, countable=countable)
 
 
 def _most_drawn(entries: Sequence[Entry], max_concepts: int | None) -> list[Entry]:

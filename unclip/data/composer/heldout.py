@@ -13,7 +13,7 @@ class Pair(NamedTuple):
     relation: Literal["ride", "colour", "side"]
     first: str
     second: str
-    """Concepts, or a colour's name."""
+    """Nouns, or a colour's name."""
 
 
 HELD_OUT_PERCENT = 10

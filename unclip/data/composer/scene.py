@@ -16,9 +16,7 @@ class Thing:
     drawing: int
     """Place in the catalogue."""
     noun: str
-    """What captions call it."""
-    concept: str
-    """What is held out, or not."""
+    """What captions call it; compositions are held out by it."""
     colour: str | None = None
     """What it was recoloured to; None is as drawn."""
 

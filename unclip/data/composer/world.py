@@ -126,12 +126,12 @@ class World:
 
 def pairs(scene: Scene) -> list[Pair]:
     """The compositions of a scene that may be held out."""
-    found = [Pair("colour", t.colour, t.concept) for t in scene.things if t.colour]
-    concepts = [thing.concept for thing in scene.things]
+    found = [Pair("colour", t.colour, t.noun) for t in scene.things if t.colour]
+    nouns = [thing.noun for thing in scene.things]
     if scene.kind == "ride":
-        found.append(Pair("ride", *concepts))
+        found.append(Pair("ride", *nouns))
     if scene.kind in ("pair", "row"):
-        found += [Pair("side", left, right) for left, right in pairwise(concepts)]
+        found += [Pair("side", left, right) for left, right in pairwise(nouns)]
     return found
 
 
@@ -246,8 +246,7 @@ class _Draft:
         colour = None
         if free and self.rng.random() < self.settings.colour_share:
             colour = list(COLOURS)[self.rng.integers(len(COLOURS))]
-        concept = entry.drawing.concept
-        return Thing(drawing=number, noun=entry.noun, concept=concept, colour=colour)
+        return Thing(drawing=number, noun=entry.noun, colour=colour)
 
     def _countable(self, things: tuple[Thing, ...]) -> tuple[Thing, ...]:
         """Passes on things that have a plural."""
