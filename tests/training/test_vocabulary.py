@@ -64,3 +64,13 @@ def test_merges_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("three are many\n")
     with pytest.raises(CheckpointError, match="expected two tokens"):
         load_merges(tmp_path / "bad")
+
+
+def test_captions_of_scenes(tiny_set: Path, tmp_path: Path) -> None:
+    out = tmp_path / "merges.txt"
+    arguments = ["--images", str(tiny_set), "--merges", "400", "--out", str(out)]
+    assert main([*arguments, "--scenes", "60"]) == 0
+    said = set(out.read_text(encoding="utf-8").split())
+    assert main(arguments) == 0
+    assert "background</w>" in said
+    assert "background</w>" not in set(out.read_text(encoding="utf-8").split())

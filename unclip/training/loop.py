@@ -24,7 +24,8 @@ from unclip.training.optim import learning_rate, make_optimizer, set_learning_ra
 from unclip.training.settings import TrainConfig
 from unclip.training.signals import StopSignal
 from unclip.training.stage import Stage
-from unclip.training.state import Checkpoints, Progress, TrainState
+from unclip.training.start import start_from
+from unclip.training.state import Checkpoints, Progress, TrainState, checkpoint_folders
 from unclip.training.tracking import Meter, Tracker
 from unclip.training.world import make_accelerator, totals
 
@@ -70,6 +71,9 @@ class Trainer:
         self.stage, self.config, self.out, self.accelerator = stage, config, out, accelerator
 
         # The model, its average and its optimiser: fresh, or as the newest checkpoint has them.
+        begun = None
+        if config.start_from is not None and not checkpoint_folders(out / "checkpoints"):
+            begun = start_from(stage.model, Path(config.start_from))
         model = stage.model.to(accelerator.device).train()
         if stage.channels_last and accelerator.device.type != "cpu":
             # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
@@ -95,6 +99,8 @@ class Trainer:
         self.meter = Meter(accelerator, config.batch_size)
         silent = not accelerator.is_main_process
         self.tracker = Tracker(out, stage.name, config.steps, self.progress.step, silent=silent)
+        if begun is not None:
+            self.tracker.say(begun)
         size = sum(p.numel() for p in model.parameters())
         where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
         self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")

@@ -12,6 +12,8 @@ class TrainConfig:
     """How a stage is trained; the same keys for all five."""
 
     seed: int = 0
+    start_from: str | None = None
+    """Stage folder whose weights a new run begins from, as far as they fit; None draws them."""
     steps: int
     """Optimiser steps."""
     batch_size: int

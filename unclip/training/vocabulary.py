@@ -16,6 +16,8 @@ from pathlib import Path
 
 from unclip.clip.tokenize import NUM_BYTE_TOKENS, NUM_SPECIAL_TOKENS, WORD_END, spell
 from unclip.clip.words import words
+from unclip.data.composer.dataset import SceneDataset, open_scenes
+from unclip.data.composer.world import WorldSettings
 from unclip.data.images import read_folder
 from unclip.errors import ConfigError, DataError, run_command
 
@@ -74,6 +76,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m unclip.training.vocabulary")
     parser.add_argument("--images", type=Path, required=True, help="folder of captioned pictures")
     parser.add_argument("--texts", type=Path, help="more texts, one a line")
+    parser.add_argument(
+        "--scenes", type=int, default=0, help="captions of so many scenes, if it is a built set"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--merges", type=int, default=3000, help="number of merges")
     options = parser.parse_args(argv)
@@ -82,11 +87,24 @@ def main(argv: Sequence[str]) -> int:
         texts = [caption for record in read_folder(options.images) for caption in record.captions]
         if options.texts is not None:
             texts += read_lines(options.texts)
+        if options.scenes:
+            texts += scene_captions(options.images, options.scenes)
         count = write_vocabulary(texts, options.out, options.merges)
         size = count + NUM_BYTE_TOKENS + NUM_SPECIAL_TOKENS
         return f"{count} merges in {options.out}: model.text.vocab_size {size}"
 
     return run_command(work)
+
+
+def scene_captions(folder: Path, count: int) -> list[str]:
+    """Returns captions of scenes of a built set, half of the things by their synonyms.
+
+    Raises:
+        DataError: it is no built set.
+    """
+    world, _ = open_scenes(folder, WorldSettings())
+    dataset = SceneDataset(world, None, synonym_share=0.5)
+    return [dataset[place, place]["caption"] for place in range(count)]
 
 
 def read_lines(path: Path) -> list[str]:
