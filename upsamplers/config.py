@@ -96,9 +96,17 @@ class UpsamplerRun:
     train: TrainConfig
     max_augmentation: float = 0.5
     """Largest noise level put on the low-resolution input; each sample's is uniform below it."""
+    clean_share: float = 0.0
+    """Of samples whose small picture is not corrupted at all, and told so by the level 0: then
+    level 0 asks for a true enlargement, any other for one that forgives the stage before."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "upsampler: ", crop_px=(1, INF), max_augmentation=(0, BELOW_ONE))
+        check_ranges(self, "upsampler: ", clean_share=(0, 1))
+        if self.clean_share and not self.model.tells_augmentation:
+            raise ConfigError(
+                "upsampler: clean_share needs a network with tells_augmentation: true"
+            )
         step = math.lcm(self.model.factor, self.model.unet.stride)
         if self.crop_px % step:
             raise ConfigError(f"upsampler: crop_px {self.crop_px} is no multiple of {step}")

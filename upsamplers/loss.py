@@ -25,17 +25,23 @@ def upsampler_loss(
     *,
     degradation: Literal["blur", "bsr"],
     max_augmentation: float,
+    clean_share: float = 0.0,
 ) -> dict[str, Tensor]:
     """Noises crops in [-1, 1] to random times and scores the prediction from the spoilt small
     crop."""
     # The input is made in float32 whatever the network runs in.
     with torch.autocast(crops.device.type, enabled=False):
-        low_res = reduce_size(crops, config.factor)
-        low_res = blur(low_res) if degradation == "blur" else bsr(low_res, draws)
+        clean_res = reduce_size(crops, config.factor)
+        low_res = blur(clean_res) if degradation == "blur" else bsr(clean_res, draws)
         level = None
         if config.tells_augmentation:
             level = draws.uniform() * max_augmentation
             low_res = augment(low_res, level, draws.normal(low_res.shape[1:]))
+        if clean_share:
+            assert level is not None, "the configuration says so"
+            clean = draws.bernoulli(clean_share)
+            level = level.masked_fill(clean, 0.0)
+            low_res = torch.where(clean[:, None, None, None], clean_res, low_res)
         low_res = enlarge(low_res, config.factor)
 
     t = draws.integers(schedule.num_timesteps)

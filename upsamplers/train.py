@@ -53,6 +53,7 @@ class UpsamplerStage:
             draws,
             degradation=self.config.degradation,
             max_augmentation=self.config.max_augmentation,
+            clean_share=self.config.clean_share,
         )
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:

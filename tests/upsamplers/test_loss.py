@@ -5,13 +5,15 @@ from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor
 
 from unclip.diffusion.schedules import DiffusionConfig, build_schedule
 from unclip.nn.unet import UNetConfig
 from unclip.training.draws import Draws
 from upsamplers.config import UpsamplerConfig
+from upsamplers.degradation import reduce_size
 from upsamplers.loss import upsampler_loss
-from upsamplers.model import Upsampler
+from upsamplers.model import Upsampler, enlarge
 
 
 def tiny() -> Upsampler:
@@ -61,3 +63,27 @@ def test_a_new_network_answers_the_small_picture() -> None:
         diffusion = replace(config.diffusion, prediction=prediction)
         network = Upsampler(replace(config, diffusion=diffusion))
         assert torch.equal(network(x_t, torch.tensor([5, 900]), low_res, None), expected)
+
+
+def test_a_clean_sample_is_told_and_left_as_it_is() -> None:
+    upsampler = tiny()
+    seen: dict[str, Tensor] = {}
+
+    def watch(module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
+        seen.update(zip(("x_t", "t", "low_res", "level"), args, strict=True))
+
+    upsampler.register_forward_pre_hook(watch)
+    crops = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    upsampler_loss(
+        upsampler,
+        upsampler.config,
+        build_schedule(upsampler.config.diffusion),
+        crops,
+        Draws(0, "upsampler_64", range(64)),
+        degradation="blur",
+        max_augmentation=0.4,
+        clean_share=0.5,
+    )
+    same = (seen["low_res"] == enlarge(reduce_size(crops, 4), 4)).flatten(1).all(dim=1)
+    assert torch.equal(same, seen["level"] == 0)
+    assert 20 < int(same.sum()) < 44
