@@ -15,7 +15,6 @@ from unclip.data.thesaurus import (
     main,
     make_table,
     read_wordnet,
-    world_nouns,
 )
 from unclip.errors import DataError
 
@@ -105,12 +104,6 @@ def test_the_command(wordnet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no WordNet nouns" in capsys.readouterr().err
     assert main([*arguments, str(wordnet)]) == 2
     assert "holds no sentence encoder" in capsys.readouterr().err
-
-
-def test_the_nouns_of_the_world() -> None:
-    nouns = world_nouns()
-    assert nouns == sorted(set(nouns))
-    assert {"dog", "astronaut", "top hat", "buffalo", "fox"} <= set(nouns)
 
 
 def test_wordnet_links_that_lead_nowhere() -> None:

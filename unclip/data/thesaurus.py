@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unclip.data.composer.nouns import FACES, HATS, MOUNTS, PEOPLE, RIDERS, THINGS
+from unclip.data.composer.nouns import ALL_NOUNS
 from unclip.errors import BackendError, DataError, run_command
 
 TOO_WIDE = frozenset(("person", "pick", "food", "clothing"))
@@ -157,12 +157,6 @@ def make_table(
     return {word: noun for word, (_, noun) in sorted(found.items())}
 
 
-def world_nouns() -> list[str]:
-    """Returns all that scenes show, by name."""
-    tables = (THINGS, RIDERS, PEOPLE, MOUNTS, HATS, FACES)
-    return sorted({noun for table in tables for noun in table.values()})
-
-
 @torch.inference_mode()
 def encode(folder: Path, words: Sequence[str]) -> Float[Tensor, "words dim"]:
     """Encodes "a picture of a WORD" with a sentence encoder, as unit vectors.
@@ -199,7 +193,7 @@ def write_table(out: Path, *, wordnet_folder: Path, encoder: Path) -> int:
     except ImportError as error:
         raise BackendError("choosing words needs wordfreq: pip install wordfreq") from error
 
-    wordnet, nouns = read_wordnet(wordnet_folder), world_nouns()
+    wordnet, nouns = read_wordnet(wordnet_folder), sorted(ALL_NOUNS)
     pairs = {n: list(candidates(n, wordnet)) if n not in TOO_WIDE else [] for n in nouns}
     found = {word for rows in pairs.values() for word, _ in rows if WORD.fullmatch(word)}
     found -= LEFT_OUT | set(nouns)

@@ -109,7 +109,6 @@ def test_settings_are_checked() -> None:
         ({"jitter": 0.5}, "world.jitter is 0.5, expected 0 to 0.2"),
         ({"filters": ("crayon",)}, "world.filters names 'crayon'"),
         ({"filters": ()}, "there are no world.filters"),
-        ({"max_concepts": 0}, "world.max_concepts is 0"),
     ):
         with pytest.raises(ConfigError, match=message):
             WorldSettings(**wrong)  # type: ignore[arg-type]  # on purpose
@@ -119,11 +118,11 @@ def test_settings_are_checked() -> None:
 
 def test_a_bounded_world(tiny_set: Path, catalogue: Catalogue) -> None:
     drawings = read_set(tiny_set)
-    few = Catalogue(drawings, max_concepts=5)
-    assert len({e.noun for e in few.entries if e.roles == {"thing"}}) == 5
-    assert {e.noun for e in few.entries if "mount" in e.roles} == {
-        e.noun for e in catalogue.entries if "mount" in e.roles
-    }
+    few = Catalogue(drawings, nouns=("apple", "key", "horse", "astronaut"))
+    assert {entry.noun for entry in few.entries} == {"apple", "key", "horse", "astronaut"}
+    assert len(few) < len(catalogue)
+    with pytest.raises(ConfigError, match="no word 'crayon'"):
+        Catalogue(drawings, nouns=("apple", "crayon"))
     assert Catalogue(drawings, sources=("noto",)).sources == ("noto",)
     with pytest.raises(ConfigError, match="source 'crayon'"):
         Catalogue(drawings, sources=("crayon",))

@@ -1,12 +1,20 @@
 """What each drawing can be used for in a scene, and what its caption calls it."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unclip.data.composer.nouns import FACES, HATS, MOUNTS, PEOPLE, RIDERS, THINGS
+from unclip.data.composer.nouns import (
+    ALL_NOUNS,
+    FACES,
+    HATS,
+    MOUNTS,
+    PEOPLE,
+    RIDERS,
+    THINGS,
+)
 from unclip.data.drawings.records import Drawing
 from unclip.errors import ConfigError
 
@@ -56,20 +64,24 @@ class Catalogue:
         drawings: Sequence[Drawing],
         *,
         sources: Sequence[str] = (),
-        max_concepts: int | None = None,
+        nouns: Sequence[str] = (),
         vector_only: bool = False,
     ) -> None:
         """Chooses the drawings that scenes can use.
 
         Args:
             sources: of the drawings; none takes all that draw nearly every emoji.
-            max_concepts: keeps those that most sources draw, things and riders alike; mounts, hats
-                and faces stay.
+            nouns: keeps these alone; none keeps all.
             vector_only: leaves out what cannot be rendered at any size.
 
         Raises:
-            ConfigError: a source is unknown, or nothing is left.
+            ConfigError: a source or a noun is unknown, or nothing is left.
         """
+        for noun in nouns:
+            if noun not in ALL_NOUNS:
+                raise ConfigError(
+                    f"scenes have no word {noun!r}: choose of unclip/data/composer/nouns.py"
+                )
         for source in sources:
             if source not in SOURCES:
                 raise ConfigError(
@@ -81,7 +93,9 @@ class Catalogue:
         for drawing in sorted(drawings, key=lambda drawing: (_is_gendered(drawing), drawing.id)):
             usable = drawing.source in wanted and not drawing.tone and drawing.hexcode
             entry = _entry(drawing) if usable else None
-            if entry is None or (vector_only and drawing.svg is None):
+            if entry is None or (nouns and entry.noun not in nouns):
+                continue
+            if vector_only and drawing.svg is None:
                 continue
             person = drawing.group == PEOPLE_GROUP
             key = (drawing.source, entry.noun if person else drawing.hexcode or "")
@@ -89,7 +103,7 @@ class Catalogue:
                 seen.add(key)
                 entries.append(entry)
         entries.sort(key=lambda entry: entry.drawing.id)
-        self.entries = tuple(_most_drawn(entries, max_concepts))
+        self.entries = tuple(entries)
         self.by_role = self._sort()
         self.sources = tuple(
             source for source in sorted(self.by_role) if len(self.by_role[source]["thing"]) >= 3
@@ -125,22 +139,9 @@ def _entry(drawing: Drawing) -> Entry | None:
         "hat": HATS.get(code),
         "face": FACES.get(code),
     }
-    roles = frozenset(role for role, noun in uses.items() if noun)
+    roles: frozenset[Role] = frozenset(role for role in ROLES if uses[role])
     if not roles or drawing.coverage < MIN_COVERAGE:
         return None
     (noun,) = {noun for noun in uses.values() if noun}
     countable = not PLURAL.search(noun) and noun.split()[-1] not in UNCOUNTED | {"claus"}
     return Entry(drawing=drawing, noun=noun, roles=roles, countable=countable)
-
-
-def _most_drawn(entries: Sequence[Entry], max_concepts: int | None) -> list[Entry]:
-    if max_concepts is None:
-        return list(entries)
-    counts: Counter[str] = Counter()
-    for role in ("thing", "rider"):
-        found = Counter(entry.noun for entry in entries if role in entry.roles)
-        # Equal ones in alphabetical order, so that the choice does not hang on the set's order.
-        best = sorted(found, key=lambda noun: (-found[noun], noun))[:max_concepts]
-        counts.update(best)
-    special = {"mount", "hat", "face"}
-    return [entry for entry in entries if entry.noun in counts or entry.roles & special]

@@ -41,7 +41,7 @@ def open_scenes(
     catalogue = Catalogue(
         read_set(folder),
         sources=settings.sources,
-        max_concepts=settings.max_concepts,
+        nouns=settings.nouns,
         vector_only=vector_only,
     )
     sprites = load_sprites(folder, catalogue, side_px)

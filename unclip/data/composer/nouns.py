@@ -122,3 +122,7 @@ FACES = {
     **{"1F430": "rabbit", "1F434": "horse", "1F435": "monkey", "1F437": "pig"},
 }
 """By code: who wears a hat."""
+
+ALL_NOUNS = frozenset(
+    noun for table in (THINGS, RIDERS, PEOPLE, MOUNTS, HATS, FACES) for noun in table.values()
+)

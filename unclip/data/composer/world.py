@@ -59,8 +59,8 @@ class WorldSettings:
 
     sources: tuple[str, ...] = ()
     """Whose drawings; none are all that draw nearly every emoji."""
-    max_concepts: int | None = None
-    """Keeps the things and riders that most sources draw; a bounded world for small machines."""
+    nouns: tuple[str, ...] = ()
+    """Of what is shown (`nouns.py`), a bounded world for small machines; none are all."""
     kinds: KindShares = field(default_factory=KindShares)
     filters: tuple[str, ...] = tuple(FILTERS)
     filter_share: float = 0.4
@@ -77,7 +77,6 @@ class WorldSettings:
     def __post_init__(self) -> None:
         shares = dict.fromkeys(("filter_share", "backdrop_share", "colour_share"), (0, 1))
         check_ranges(self, "world.", **shares, mirror_share=(0, 1), jitter=(0, 0.2))
-        check_ranges(self, "world.", max_concepts=(1, INF))
         for name in self.filters:
             if name not in FILTERS:
                 raise ConfigError(f"world.filters names {name!r}: choose of {', '.join(FILTERS)}")
