@@ -1,6 +1,8 @@
 """Composed scenes as cases: nothing that is held out among the seen ones, and all that is stated
 is there."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_artists import ColourJudge, Copyist
@@ -97,3 +99,11 @@ def test_the_whole_suite_on_the_truth(world: BuiltWorld) -> None:
     assert found["fid"].made == found["fid"].real
     assert found.left_out == ()
     assert len(THINGS) == len(set(THINGS))
+
+
+def test_renders_are_of_the_set_s_own_vectors(tiny_set: Path) -> None:
+    large, again, small = (BuiltWorld(tiny_set).renders(2, side) for side in (256, 256, 64))
+    assert torch.equal(large, again)
+    shrunk = torch.nn.functional.avg_pool2d(large, 4)
+    assert (shrunk - small).abs().mean() < 0.05
+    assert (shrunk - small.flip(0)).abs().mean() > 0.1

@@ -7,14 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unclip.data.composer.dataset import open_scenes
+from unclip.data.composer.large import render_large
 from unclip.data.composer.scene import Scene
+from unclip.data.composer.world import WorldSettings
 from unclip.data.drawings.records import Drawing, read_table
-from unclip.evaluation.bundled import BundledWorld
 from unclip.evaluation.composed import RECIPES, ComposedScenes
 from unclip.evaluation.drawn import drawing_case, in_fixed_order, is_for_the_judge, render_all
 from unclip.evaluation.suite import Case, Group
 
 REFERENCE_SEED = 700_002
+RENDER_SEED = 700_003
 MAX_SCENES = 2500
 """Held-out scenes among the reference; the other half are drawings of tier C."""
 
@@ -74,5 +77,13 @@ class BuiltWorld:
         return torch.cat([self.scenes.paint(scenes, size_px), foreign])
 
     def renders(self, count: int, size_px: int) -> Float[Tensor, "batch 3 size size"]:
-        """Paints scenes of the bundled illustrations, which are vector drawings."""
-        return BundledWorld().renders(count, size_px)
+        """Renders scenes from the set's SVGs at full size, by a seed that no training uses.
+
+        Raises:
+            ConfigError: the set has too few vector drawings for scenes.
+            BackendError: the SVG renderer (extra `data`) is not installed.
+        """
+        world, _ = open_scenes(self.folder, WorldSettings(), seed=RENDER_SEED, vector_only=True)
+        scenes = [world.describe(index) for index in range(count)]
+        rendered = [render_large(each, world.catalogue, self.folder, size_px) for each in scenes]
+        return torch.stack(rendered)
