@@ -1,6 +1,7 @@
 """Runs that are carried to another machine go on there: lighter, and with a fresh optimiser."""
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from unclip.checkpoint import load_stage
 from unclip.errors import CheckpointError, ConfigError
 from unclip.training import carry
 from unclip.training.carry import main, pack, unpack
@@ -27,6 +29,7 @@ def run(tmp_path: Path, toy: Toy) -> Path:
 
 
 def test_it_goes_on_with_a_fresh_optimiser(run: Path, tmp_path: Path, toy: Toy) -> None:
+    shutil.copytree(run / "final", run / "best")
     (part,) = pack([run], tmp_path / "carried")
     assert part.name == "runs.tar.0"
     there = tmp_path / "there"
@@ -40,7 +43,11 @@ def test_it_goes_on_with_a_fresh_optimiser(run: Path, tmp_path: Path, toy: Toy) 
         whole = load_file(checkpoint(run, 5) / f"{name}.safetensors")
         for key, value in load_file(light / f"{name}.safetensors").items():
             torch.testing.assert_close(value, whole[key].half(), rtol=0, atol=0)
-    assert (there / "toy" / "final" / "model.safetensors").is_file()
+    for name in ("final", "best"):
+        whole, half = load_stage(run / name), load_stage(there / "toy" / name)
+        assert (half.stage, half.metadata) == (whole.stage, whole.metadata)
+        for key, value in half.tensors.items():
+            torch.testing.assert_close(value, whole.tensors[key].half(), rtol=0, atol=0)
 
     # Step 6 is the first of a new warm-up, and this is remembered by the run's own checkpoints.
     assert toy(there / "toy", "train.steps=7", "train.warmup_steps=4") == 0

@@ -1,5 +1,5 @@
 """Carries runs between machines as their lightest checkpoints: weights and average in float16, no
-optimiser.
+optimiser; and beside them the stages `final/` and `best/`, in float16, too.
 
     python -m unclip.training.carry pack runs/pocket/clip runs/pocket/prior --out carried
     python -m unclip.training.carry unpack carried --runs runs/pocket
@@ -12,6 +12,7 @@ A carried file is the archive of all runs, cut into parts that pass through smal
 import argparse
 import io
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -21,12 +22,20 @@ from pathlib import Path
 
 import torch
 
-from unclip.checkpoint import atomic_folder, read_tensors, verify_folder, write_tensors
+from unclip.checkpoint import (
+    atomic_folder,
+    load_stage,
+    read_tensors,
+    save_stage,
+    verify_folder,
+    write_tensors,
+)
 from unclip.errors import CheckpointError, ConfigError, run_command
 from unclip.training.state import newest_whole
 
 ARCHIVE = "runs.tar"
 WEIGHTS = ("model.safetensors", "ema.safetensors")
+STAGES = ("final", "best")
 PART_BYTES = 16 * 2**20
 MAX_PARTS = 8
 MAX_BYTES = 60 * 2**20
@@ -34,8 +43,8 @@ MAX_BYTES = 60 * 2**20
 
 
 def pack(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Writes the newest whole checkpoint of each run, and its exported stage if there is one, as
-    parts of at most 16 MiB; returns the parts.
+    """Writes the newest whole checkpoint of each run, and its exported and best stage if there are
+    any, as parts of at most 16 MiB; returns the parts.
 
     Raises:
         CheckpointError: a run has no whole checkpoint, or they cannot be written.
@@ -51,8 +60,11 @@ def pack(runs: Sequence[Path], out: Path) -> list[Path]:
                 for run in runs:
                     light = _lighten(newest_whole(run / "checkpoints"), Path(place) / run.name)
                     tar.add(light, f"{run.name}/checkpoints/{light.name}")
-                    if (run / "final").is_dir():
-                        tar.add(run / "final", f"{run.name}/final")
+                    for name in STAGES:
+                        if (run / name).is_dir():
+                            half = Path(place) / run.name / name
+                            save_stage(half, load_stage(run / name), dtype=torch.float16)
+                            tar.add(half, f"{run.name}/{name}")
             return _split(archive, out)
     except OSError as error:
         raise CheckpointError(f"cannot write {out}: {error.strerror or error}") from error
@@ -111,7 +123,8 @@ def unpack(carried: Path, runs: Path) -> list[str]:
         raise CheckpointError(f"{carried} lacks parts of {ARCHIVE}: bring all of them")
     joined = io.BytesIO(b"".join(part.read_bytes() for part in parts))
     try:
-        with tempfile.TemporaryDirectory() as place:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=runs) as place:
             with tarfile.open(fileobj=joined) as tar:
                 tar.extractall(place, filter="data")
             names = sorted(folder.name for folder in Path(place).iterdir())
@@ -130,10 +143,12 @@ def _settle(carried: Path, run: Path) -> None:
     if any(path.name >= light.name for path in (run / "checkpoints").glob("step_*")):
         return
     (run / "checkpoints").mkdir(parents=True, exist_ok=True)
-    shutil.move(light, run / "checkpoints" / light.name)
-    if (carried / "final").is_dir():
-        shutil.rmtree(run / "final", ignore_errors=True)
-        shutil.move(carried / "final", run / "final")
+    for name in STAGES:
+        if (carried / name).is_dir():
+            shutil.rmtree(run / name, ignore_errors=True)
+            os.rename(carried / name, run / name)
+    # Last, and by a rename: who was killed before it does all again.
+    os.rename(light, run / "checkpoints" / light.name)
 
 
 def _parts(folder: Path) -> list[Path]:
