@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == set(tracked)
     assert {"unclip/py.typed", "unclip/pocket/model_index.json"} <= set(names)
     licenses = {name.rpartition("/")[2] for name in names if "/licenses/" in name}
-    assert licenses == {"LICENSE", "THIRD_PARTY.md"}
+    assert licenses == {"LICENSE", "THIRD_PARTY.md", "THIRD_PARTY_DATA.md", "BUNDLED.toml"}
 
 
 @pytest.mark.slow
