@@ -56,7 +56,12 @@ def read_list(root: Path = ROOT) -> Bundle:
     try:
         data = tomllib.loads((root / LIST).read_text(encoding="utf-8"))
         groups = tuple(
-            Group(**{k: tuple(v) if isinstance(v, list) else v for k, v in group.items()})
+            Group(
+                files=group["files"],
+                spdx=tuple(group["spdx"]),
+                source=group["source"],
+                third_party=tuple(group.get("third_party", ())),
+            )
             for group in data["group"]
         )
         return Bundle(groups=groups, sha256=data["sha256"])
