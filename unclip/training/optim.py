@@ -1,4 +1,4 @@
-"""The optimiser, and a learning rate that is a pure function of the step."""
+"""AdamW, and a learning rate that is a pure function of the step."""
 
 import math
 from collections.abc import Mapping
@@ -7,28 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from unclip.errors import CheckpointError
-from unclip.training.muon import Muon, is_hidden_matrix
 from unclip.training.settings import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Builds AdamW or Muon; only matrices and kernels decay, norms, biases and single vectors do
-    not."""
+    """Builds AdamW; only matrices and kernels decay, norms, biases and single vectors do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    muon = config.optimizer == "muon"
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in trained:
-        key = (parameter.ndim >= 2, muon and is_hidden_matrix(parameter))
-        groups.setdefault(key, []).append(parameter)
-    return (Muon if muon else torch.optim.AdamW)(
-        [
-            {
-                "params": groups[key],
-                "weight_decay": config.weight_decay if key[0] else 0.0,
-                "hidden": key[1],
-            }
-            for key in sorted(groups, reverse=True)
-        ],
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,

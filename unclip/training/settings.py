@@ -20,8 +20,6 @@ class TrainConfig:
     """Samples a step, over all processes and accumulated parts."""
     accumulation: int = 1
     """Parts a step's batch is computed in, to save memory."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon takes the hidden matrices, AdamW all else (`muon.py`); rate and decay mean the same."""
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
