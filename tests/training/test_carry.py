@@ -10,7 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unclip.checkpoint import load_stage
+from unclip.checkpoint import (
+    StageFolder,
+    atomic_folder,
+    load_stage,
+    save_stage,
+    write_tensors,
+)
 from unclip.errors import CheckpointError, ConfigError
 from unclip.training import carry
 from unclip.training.carry import main, pack, unpack
@@ -58,6 +64,19 @@ def test_it_goes_on_with_a_fresh_optimiser(run: Path, tmp_path: Path, toy: Toy) 
     assert json.loads((checkpoint(there / "toy", 8) / "state.json").read_text())["warm_since"] == 5
 
 
+def test_what_stands_twice_weighs_once(run: Path, tmp_path: Path) -> None:
+    state = checkpoint(run, 5)
+    noise = {"weight": torch.randn(200_000)}
+    with atomic_folder(state) as folder:
+        for name in ("model", "ema"):
+            write_tensors(folder / f"{name}.safetensors", noise)
+        (folder / "state.json").write_text("{}")
+    for name in ("final", "best"):
+        save_stage(run / name, StageFolder("toy", {}, {}, noise))
+    (part,) = pack([run], tmp_path / "carried")
+    assert part.stat().st_size < 1.2 * 2 * 200_000
+
+
 def test_a_run_that_stands_further_keeps_its_own(run: Path, tmp_path: Path, toy: Toy) -> None:
     pack([run], tmp_path / "carried")
     assert toy(run, "train.steps=6", "train.warmup_steps=4") == 0
@@ -69,12 +88,12 @@ def test_a_run_that_stands_further_keeps_its_own(run: Path, tmp_path: Path, toy:
 def test_parts_are_small_and_all_needed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carry, "PART_BYTES", 5000)
+    monkeypatch.setattr(carry, "PART_BYTES", 2500)
     (tmp_path / "carried").mkdir()
     (tmp_path / "carried" / "runs.tar.7").write_bytes(b"an older one")
     parts = pack([run], tmp_path / "carried")
     assert len(parts) > 2
-    assert max(part.stat().st_size for part in parts) == 5000
+    assert max(part.stat().st_size for part in parts) == 2500
     unpack(tmp_path / "carried", tmp_path / "there")
     parts[1].unlink()
     with pytest.raises(CheckpointError, match="lacks parts of"):

@@ -40,7 +40,7 @@ def test_the_shares_are_all_the_time() -> None:
 
 
 def test_steps_that_end_with_the_time() -> None:
-    assert steps_within(110.0, 10.0, 0.1) == 920
+    assert steps_within(114.0, 10.0, 0.1) == 920
     assert steps_within(5.0, 10.0, 0.1) == 0
     assert ends_in_time(10, 0.5, 5.0)
     assert not ends_in_time(11, 0.5, 5.0)

@@ -12,6 +12,7 @@ A carried file is the archive of all runs, cut into parts that pass through smal
 import argparse
 import io
 import json
+import lzma
 import os
 import shutil
 import sys
@@ -35,6 +36,8 @@ from unclip.training.state import newest_whole
 
 ARCHIVE = "runs.tar"
 WEIGHTS = ("model.safetensors", "ema.safetensors")
+FILTERS = ({"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 * 2**20},)
+"""Weights hardly get smaller, but what stands twice weighs once: a run's average and its stages."""
 STAGES = ("final", "best")
 PART_BYTES = 16 * 2**20
 MAX_PARTS = 8
@@ -56,7 +59,10 @@ def pack(runs: Sequence[Path], out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as place:
             archive = Path(place) / ARCHIVE
-            with tarfile.open(archive, "w") as tar:
+            with (
+                lzma.open(archive, "wb", filters=FILTERS) as packed,
+                tarfile.open(fileobj=packed, mode="w|") as tar,
+            ):
                 for run in runs:
                     light = _lighten(newest_whole(run / "checkpoints"), Path(place) / run.name)
                     tar.add(light, f"{run.name}/checkpoints/{light.name}")
@@ -130,7 +136,7 @@ def unpack(carried: Path, runs: Path) -> list[str]:
             names = sorted(folder.name for folder in Path(place).iterdir())
             for name in names:
                 _settle(Path(place) / name, runs / name)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, lzma.LZMAError, OSError, EOFError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{carried} is damaged or cannot be unpacked: {error}") from error

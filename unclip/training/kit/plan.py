@@ -21,6 +21,10 @@ AIM = 0.92
 """Of the seconds that are left, for steps; the rest is for checkpoints, sheets and bad luck."""
 
 
+SLACK = 1.4
+"""A run's start and end may take so much longer than those that were measured."""
+
+
 def in_order(stages: Sequence[str]) -> list[str]:
     """Sorts stages in the order they hang on each other.
 
@@ -44,9 +48,9 @@ def share(seconds: float, stages: Sequence[str], num_choosing: int) -> float:
     return seconds * WEIGHTS[stages[0]] / total
 
 
-def steps_within(seconds: float, startup_seconds: float, step_seconds: float) -> int:
-    """Returns how many steps end within the seconds, the run's start included."""
-    return max(0, int(AIM * (seconds - startup_seconds) / step_seconds))
+def steps_within(seconds: float, overhead_seconds: float, step_seconds: float) -> int:
+    """Returns how many steps end within the seconds, the run's start and end included."""
+    return max(0, int(AIM * (seconds - SLACK * overhead_seconds) / step_seconds))
 
 
 def ends_in_time(steps_left: int, step_seconds: float, seconds_left: float) -> bool:

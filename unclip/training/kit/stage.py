@@ -13,7 +13,7 @@ import yaml
 
 from unclip.errors import CancelledError
 from unclip.training.kit.launch import Launch, Logged, Run
-from unclip.training.kit.plan import ends_in_time, steps_within
+from unclip.training.kit.plan import SLACK, ends_in_time, steps_within
 from unclip.training.signals import StopSignal
 
 STRETCH_SECONDS = 20.0
@@ -74,8 +74,10 @@ class StageTraining:
         in_time = time.time() + trained.overhead_seconds <= self.end
         if not trained.final and in_time and self.run.step() > 0:
             self._export()
+        last = self.run.logged(self.begun, first_step=-1)
+        trained.last_loss = last.loss if last else trained.last_loss
+        trained.step, trained.done = self.run.step(), True
         self._see(None)
-        trained.done = True
 
     def _stretch(self) -> bool:
         """Trains a little to measure the run's start and its speed; True if that was the whole."""
@@ -137,7 +139,7 @@ class StageTraining:
 
     def _is_late(self) -> bool:
         """Says whether what is left is needed for another start of the run, which exports it."""
-        return self.deadline - time.time() <= 1.1 * self.trained.overhead_seconds + 1
+        return self.deadline - time.time() <= SLACK * self.trained.overhead_seconds + 2
 
     def _launch(self, steps: int, **settings: int) -> Launch:
         launch = Launch(self.run, steps, **settings)
