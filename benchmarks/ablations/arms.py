@@ -95,6 +95,7 @@ def run_of(bench: Bench, question: Question, arm: Arm) -> Run:
         cost=cost,
         about={
             "config": to_dict(config),
+            "clip": bench.clip.fingerprint,
             "judge": bench.judge.name,
             "prompts": [case.prompt for case in bench.exam.cases],
         },
@@ -105,13 +106,18 @@ def measure(bench: Bench, run: Run) -> Result:
     """Trains an arm as far as that is not done yet, paints the exam and has it judged.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, or one on another CLIP.
         DataError: the training ended early.
     """
     config, cost = run.config, run.cost
     seconds = _train(run)
-    decoder = from_stage(load_stage(run.folder / "final", "decoder"))
-    images = paint(decoder, bench.clip, bench.exam, with_text=config.text_dropout < 1)
+    stage = load_stage(run.folder / "final", "decoder")
+    if stage.metadata["clip"] != bench.clip.fingerprint:
+        raise ConfigError(
+            f"{run.folder} was trained on the CLIP {stage.metadata['clip']}, now it is "
+            f"{bench.clip.fingerprint}: choose another --out"
+        )
+    images = paint(from_stage(stage), bench.clip, bench.exam, with_text=config.text_dropout < 1)
     pictures = config.train.steps * config.train.batch_size
     result = Result(
         grades=grade(bench.judge, bench.exam, images),

@@ -139,7 +139,11 @@ def test_an_arm_that_was_stopped_goes_on(
     assert result.cost["cpu_seconds"] == pytest.approx(spent["seconds"] * 8 / 5)
     assert run.kept == result
 
-    # With another recipe it is another run: an error, no mixture.
+    # With another CLIP or recipe it is another run: an error, no mixture.
+    same, bench.clip.fingerprint = bench.clip.fingerprint, "another"
+    with pytest.raises(ConfigError, match=r"was trained on the CLIP .*, now it is another"):
+        arms.measure(bench, arms.run_of(bench, QUESTION, QUESTION.arms[0]))
+    bench.clip.fingerprint = same
     wrong = arms.run_of(bench, QUESTION, Arm(name="other", set=("train.lr=0.5",)))
     run.folder.rename(wrong.folder)
     with pytest.raises(ConfigError, match=r"train\.lr"):

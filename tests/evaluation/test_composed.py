@@ -5,16 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from small_artists import ColourJudge, Copyist
 from small_set import THINGS, write_small_set
 
 from unclip.data.composer.heldout import is_held_out
 from unclip.data.composer.world import pairs
+from unclip.errors import ConfigError
 from unclip.evaluation.built import BuiltWorld
 from unclip.evaluation.composed import RECIPES, SUITE_SEED
+from unclip.evaluation.enlarging import resample
 from unclip.evaluation.facts import ASTRONAUT_PROMPT
 from unclip.evaluation.figures import shows_colour, shows_count, shows_no_colour
 from unclip.evaluation.measure import lay_out, measure
+from unclip.evaluation.sharpness import edge_width, edges, psnr
 from unclip.evaluation.suite import GROUPS, Group, Plan
 
 
@@ -107,3 +111,26 @@ def test_renders_are_of_the_set_s_own_vectors(tiny_set: Path) -> None:
     shrunk = torch.nn.functional.avg_pool2d(large, 4)
     assert (shrunk - small).abs().mean() < 0.05
     assert (shrunk - small.flip(0)).abs().mean() > 0.1
+
+
+def test_renders_are_sharp_and_what_enlarging_loses_is_seen(tiny_set: Path) -> None:
+    """Pictures painted from the sprites, which are 96 pixels wide, would be soft themselves."""
+    world = BuiltWorld(tiny_set)
+    large = world.renders(5, 512)
+
+    def width(images: torch.Tensor, truth: torch.Tensor) -> float:
+        return float(edge_width(images, edges(truth)).median())  # some filters are soft
+
+    assert width(large, large) < 2
+    small = torch.nn.functional.avg_pool2d(large, 4)
+    for method in (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS):
+        enlarged = resample(small, 512, method)
+        assert ((psnr(enlarged, large) > 20) & (psnr(enlarged, large) < 45)).all()
+        assert width(enlarged, large) > 2 * width(large, large)
+    painted = world.scenes.truth(world.cases("seen", 5), 512)
+    assert width(painted, painted) > 2.5
+
+
+def test_bitmaps_cannot_be_rendered_large(world: BuiltWorld) -> None:
+    with pytest.raises(ConfigError, match="too few drawings"):
+        world.renders(1, 256)
