@@ -15,7 +15,7 @@ from unclip.errors import ConfigError
 from unclip.evaluation.built import BuiltWorld
 from unclip.evaluation.composed import RECIPES, SUITE_SEED
 from unclip.evaluation.enlarging import resample
-from unclip.evaluation.facts import ASTRONAUT_PROMPT
+from unclip.evaluation.facts import ASTRONAUT_PROMPT, question
 from unclip.evaluation.figures import shows_colour, shows_count, shows_no_colour
 from unclip.evaluation.measure import lay_out, measure
 from unclip.evaluation.sharpness import edge_width, edges, psnr
@@ -30,8 +30,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> BuiltWorld:
 
 
 def test_it_knows_every_group_but_what_few_sources_draw(world: BuiltWorld) -> None:
-    """The small set has two sources, and diversity takes four."""
-    assert [group for group in GROUPS if not world.cases(group, 2)] == ["diversity"]
+    """The small set has two sources, and these take four."""
+    missing = [group for group in GROUPS if not world.cases(group, 2)]
+    assert missing == ["diversity", "things"]
+
+
+def test_single_things_are_asked_for_by_name_and_true_in_colour(tmp_path: Path) -> None:
+    sources = ("noto", "fluent-hc", "twemoji", "fluent-flat", "fluent-emoji")
+    write_small_set(tmp_path, sources=sources)
+    world = BuiltWorld(tmp_path)
+    cases = world.cases("things", 99)
+    assert [case.prompt for case in cases[:5]] == [case.prompt for case in world.cases("things", 5)]
+    assert {case.prompt for case in cases} >= {"an owl", "a bus", "an elephant"}
+    for case in cases:
+        assert question(case.facts) == case.facts.things[0].noun
+        assert {d.source for d in case.key} == {*sources} - {"fluent-hc"}
+    firsts = {case.key[0].source for case in cases}
+    assert len(firsts) > 1, "the true pictures are of one hand"
+    assert world.truth(cases[:3], 64).shape == (3, 3, 64, 64)
 
 
 def test_held_out_means_held_out(world: BuiltWorld) -> None:

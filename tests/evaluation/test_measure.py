@@ -9,6 +9,7 @@ from drawn_pictures import RGB, add_disc, plain
 from small_artists import ColourJudge, Copyist, Scribbler
 from torch import Tensor
 
+from unclip.errors import BackendError
 from unclip.evaluation.bundled import BundledWorld
 from unclip.evaluation.enlarging import enlarging
 from unclip.evaluation.facts import Facts, Shown
@@ -174,6 +175,23 @@ def test_counts_and_distances() -> None:
     assert worse["fid"].made.value > found["fid"].made.value
     assert worse["kid"].made.low > found["kid"].made.high
     assert not shows_count(world.truth(cases[:3], 64), cases[3:6][::-1]).all()
+
+
+def test_what_can_fail_fails_before_the_first_picture() -> None:
+    class NoRenderer(Discs):
+        def renders(self, count, size_px):
+            raise BackendError("no renderer")
+
+    class Sizes(Scribbler):
+        sizes = (64, 256)
+
+        def paint(self, prompts, seeds):
+            raise AssertionError("it paints before it renders")
+
+    world = NoRenderer()
+    work = lay_out(world, Plan(pictures={"count": 3}, enlarged={256: 1}), (64, 256))
+    with pytest.raises(BackendError, match="no renderer"):
+        measure(Sizes(), ColourJudge(), world, work, lambda _: None)
 
 
 def test_short_score_is_one_number() -> None:

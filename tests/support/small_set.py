@@ -1,5 +1,6 @@
 """A small set of drawings on disk, as `unclip data illustrations` lays it out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -26,11 +27,12 @@ def drawing(
     name: str = "",
     subgroup: str = "tool",
     hexcode: str | None = None,
+    source: str = "",
 ) -> Drawing:
     """The record of one drawing; without a name it shows something of its own."""
     colour = list(COLOURS)[number % 3]
     name = name or f"thing {number}"
-    source = SOURCES[number % 2]
+    source = source or SOURCES[number % 2]
     key = f"{source}__{number}"
     return Drawing(
         id=key,
@@ -56,15 +58,17 @@ def drawing(
     )
 
 
-def write_small_set(folder: Path, *, foreign: int = 60) -> list[Drawing]:
-    """Writes 54 drawings to learn from, which scenes can be made of, 120 and 240 that are held out,
-    and some of tier C."""
+def write_small_set(
+    folder: Path, *, foreign: int = 60, sources: Sequence[str] = SOURCES
+) -> list[Drawing]:
+    """Writes 27 drawings of each source to learn from, which scenes can be made of, 120 and 240
+    that are held out, and some of tier C."""
     learned = [(name, "tool", CODES[name]) for name in THINGS]
     learned += [(name, "person-role", f"F{place:03d}") for place, name in enumerate(PEOPLE)]
     found = [
-        drawing(2 * place + source, name=name, subgroup=subgroup, hexcode=code)
+        drawing(place * len(sources) + i, name=name, subgroup=subgroup, hexcode=code, source=source)
         for place, (name, subgroup, code) in enumerate(learned)
-        for source in (0, 1)
+        for i, source in enumerate(sources)
     ]
     held_out = [("B", "val")] * 120 + [("A", "test")] * 240 + [("C", "train")] * foreign
     for tier, split in held_out:

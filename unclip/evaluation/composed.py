@@ -25,6 +25,7 @@ from unclip.data.composer.sprites import Sprites, load_sprites
 from unclip.data.composer.styles import GREY
 from unclip.data.composer.world import KindShares, World, WorldSettings
 from unclip.data.drawings.records import Drawing, read_set
+from unclip.evaluation.drawn import in_fixed_order
 from unclip.evaluation.facts import ASTRONAUT_PROMPT, Facts, Shown
 from unclip.evaluation.suite import TAKES, Case, Group
 
@@ -109,6 +110,8 @@ class ComposedScenes:
         """Returns the first cases of a group; fewer where the set has no more."""
         if group == "diversity":
             return self._nameless(count)
+        if group == "things":
+            return self._named(count)
         cases = [case_of(scene) for scene in islice(self.scenes(RECIPES[group]), count)]
         if group == "astronaut":
             return [replace(case, prompt=ASTRONAUT_PROMPT) for case in cases]
@@ -134,22 +137,34 @@ class ComposedScenes:
         starts = range(0, len(scenes), PAINTED)
         return torch.cat([painter.paint(scenes[i : i + PAINTED]) for i in starts])
 
-    def _nameless(self, count: int) -> list[Case]:
-        """Cases that say no more than what they show, of what many sources draw."""
+    def _things(self) -> dict[str, list[Drawing]]:
+        """All drawings of whatever can stand alone, by its name."""
         drawn: dict[str, list[Drawing]] = defaultdict(list)
         for entry in self.catalogue.entries:
             if "thing" in entry.roles:
                 drawn[entry.noun].append(entry.drawing)
+        return drawn
+
+    def _nameless(self, count: int) -> list[Case]:
+        """Cases that say no more than what they show, of what many sources draw."""
+        drawn = self._things()
         nouns = sorted(drawn, key=lambda noun: (-len(drawn[noun]), noun))[:count]
-        return [
-            Case(
-                prompt=article(noun),
-                facts=Facts(kind="single", things=(Shown(noun=noun),)),
-                key=tuple(drawn[noun]),
-            )
-            for noun in nouns
-            if len(drawn[noun]) >= TAKES
-        ]
+        return [_bare(noun, tuple(drawn[noun])) for noun in nouns if len(drawn[noun]) >= TAKES]
+
+    def _named(self, count: int) -> list[Case]:
+        """Cases of as many names as many sources draw; the true picture is any coloured one."""
+        found = {
+            noun: tuple(in_fixed_order([d for d in drawings if d.source not in BLACK]))
+            for noun, drawings in self._things().items()
+        }
+        nouns = sorted(noun for noun, drawings in found.items() if len(drawings) >= TAKES)
+        np.random.default_rng(SUITE_SEED).shuffle(nouns)
+        return [_bare(noun, found[noun]) for noun in nouns[:count]]
+
+
+def _bare(noun: str, drawings: tuple[Drawing, ...]) -> Case:
+    facts = Facts(kind="single", things=(Shown(noun=noun),))
+    return Case(prompt=article(noun), facts=facts, key=drawings)
 
 
 def case_of(scene: Scene) -> Case:

@@ -26,6 +26,7 @@ TEXTS: Mapping[Group, str] = {
     "sides": "left and right as asked",
     "astronaut": "astronaut riding a horse, pencil drawing: first of 21",
     "diversity": "distance of two pictures of one prompt",
+    "things": "R-precision@1 of 100, single things by their names alone",
 }
 DISTRIBUTION = "KID and FID"
 
@@ -93,8 +94,11 @@ def measure(artist: Artist, judge: Judge, world: World, work: Work, advance: Adv
 
     Raises:
         DataError: the world has too few different cases.
+        BackendError: true pictures of a large size need an SVG renderer that is not installed.
     """
     bench = Bench(artist, judge, world, advance)
+    # First, since it is what can fail: it takes the SVG renderer, and painting takes minutes.
+    renders = [world.renders(count, size) for size, count in work.plan.enlarged.items()]
     figures: list[Figure] = []
     for group, cases in work.cases.items():
         figures.append(_one(bench, group, cases))
@@ -103,8 +107,8 @@ def measure(artist: Artist, judge: Judge, world: World, work: Work, advance: Adv
         figures += bench.distribution(judge.see(reference))
     if work.plan.variations:
         figures += bench.variations(work.cases["seen"][: work.plan.variations])
-    for size, count in work.plan.enlarged.items():
-        figures += enlarging(artist, world.renders(count, size), advance)
+    for truth in renders:
+        figures += enlarging(artist, truth, advance)
     return Measured(
         world=world.name,
         judge=judge.name,

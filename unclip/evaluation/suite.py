@@ -25,9 +25,11 @@ Group = Literal[
     "sides",
     "astronaut",
     "diversity",
+    "things",
 ]
 GROUPS: tuple[Group, ...] = get_args(Group)
-RETRIEVAL: tuple[Group, ...] = GROUPS[:4]
+RETRIEVAL: tuple[Group, ...] = (*GROUPS[:4], "things")
+"""Where a picture is asked for its caption among 100."""
 
 POOL = 400
 """Cases of a group whose captions compete, whether or not they are painted."""
@@ -76,16 +78,24 @@ FULL = Plan(
         "sides": 72,
         "astronaut": 8,
         "diversity": 64,
+        "things": 120,
     },
     variations=64,
     reference=5000,
     enlarged={256: 24, 1024: 6},
 )
 SHORT = Plan(
-    pictures={"seen": 32, "heldout_compositions": 24, "colour": 24, "grey": 8, "astronaut": 8},
+    pictures={
+        "seen": 32,
+        "heldout_compositions": 24,
+        "colour": 24,
+        "grey": 8,
+        "astronaut": 8,
+        "things": 24,
+    },
     enlarged={},
 )
-"""About a hundred pictures, for two minutes at most on a CPU."""
+"""A hundred and twenty pictures, for two minutes at most on a CPU."""
 
 
 @runtime_checkable
