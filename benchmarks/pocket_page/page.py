@@ -78,6 +78,7 @@ def page(content: Content) -> str:
         large=str(model.sizes[-1]),
         observations=_read(HERE / "observations.md").strip(),
         limits=_read(HERE / "limits.md").strip(),
+        departures=_read(HERE / "departures.md").strip(),
         num_reached=str(verdicts.count(True)),
         num_targets=str(len(verdicts) - verdicts.count(None)),
         score=f"{after.score:.3f}",
@@ -135,7 +136,6 @@ def readme(path: Path, content: Content, docs: str) -> str:
     made = _fill(
         "readme.md",
         docs=docs,
-        large=str(content.model.sizes[-1]),
         megabytes=content.model.megabytes,
         total=total_cost(content.runs, content.hardware),
         first_prompts="; ".join(section.prompts[0] for section in content.sections),

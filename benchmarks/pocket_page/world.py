@@ -102,10 +102,14 @@ def known_list(clip: Known, decoder: Known) -> str:
     more = len(clip.words - decoder.words)
     points.append(
         f"\nThe decoder's world has {len(decoder.words)} nouns in {decoder.drawings:,} drawings of "
-        f"{len(decoder.sources)} hands; CLIP learned {more} nouns more, of {clip.drawings:,} "
+        f"{_hands(len(decoder.sources))}; CLIP learned {more} nouns more, of {clip.drawings:,} "
         "drawings, which the decoder never painted."
     )
     return "\n".join(points)
+
+
+def _hands(count: int) -> str:
+    return "one hand" if count == 1 else f"{count} hands"
 
 
 def _point(title: str, words: Sequence[str]) -> str:

@@ -16,9 +16,7 @@ from unclip.pipeline.pipeline import UnCLIPPipeline
 from unclip.training.clip import ClipRun
 from upsamplers.config import UpsamplerRun
 
-BUNDLED = Path(__file__).parents[2] / "configs" / "pocket-first"
-"""The recipe that the bundled weights are of; `configs/pocket` is of their successors."""
-RECIPE = BUNDLED.with_name("pocket")
+RECIPE = Path(__file__).parents[2] / "configs" / "pocket"
 RUNS = {
     "clip": ClipRun,
     "prior": PriorRun,
@@ -42,14 +40,14 @@ def test_the_recipe_is_what_the_bundled_networks_are(pocket: UnCLIPPipeline) -> 
         "upsampler_1024": pocket.upsamplers[1],
     }
     for name, network in networks.items():
-        run = load_config(RUNS[name], BUNDLED / f"{name}.yaml")
+        run = load_config(RUNS[name], RECIPE / f"{name}.yaml")
         assert to_dict(network.config) == to_dict(run.model), name
 
 
-def test_all_stages_are_within_20_megabytes() -> None:
+def test_all_stages_are_within_40_megabytes() -> None:
     weights = list(bundled_folder().rglob("*.safetensors"))
     assert len(weights) == 5
-    assert sum(path.stat().st_size for path in weights) <= 20_000_000
+    assert sum(path.stat().st_size for path in weights) <= 40_000_000
 
 
 def test_the_decoder_is_within_1_2_gigaflop() -> None:
@@ -81,7 +79,7 @@ def paint(pocket: UnCLIPPipeline, prompt: str) -> np.ndarray:
     ("colour", "channel"), [("red", 0), ("green", 1), ("blue", 2)], ids=lambda value: str(value)
 )
 def test_the_colour_asked_for_is_painted(pocket: UnCLIPPipeline, colour: str, channel: int) -> None:
-    images = paint(pocket, f"a {colour} apple on a white background, cartoon")
+    images = paint(pocket, f"a {colour} apple")
     others = [other for other in range(3) if other != channel]
     lead = images[..., channel] - images[..., others].max(-1)
     painted = images.min(-1) < 0.7  # what is not the background
