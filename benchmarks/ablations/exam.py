@@ -3,7 +3,6 @@
 Scenes of a world's seen and held-out compositions, by a seed that no training and no suite uses.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,10 +14,9 @@ from unclip.data.composer.dataset import open_scenes
 from unclip.data.composer.painter import Painter
 from unclip.data.composer.world import World, WorldSettings
 from unclip.evaluation.composed import PAINTED, case_of
-from unclip.evaluation.facts import question
 from unclip.evaluation.intervals import Estimate, mean, share
 from unclip.evaluation.judge import Judge
-from unclip.evaluation.retrieval import CANDIDATES, distractors, finds_own
+from unclip.evaluation.retrieval import finds_own
 from unclip.evaluation.suite import POOL, Case
 
 SEED = 700_011
@@ -105,16 +103,9 @@ def write_exam(
         cases = tuple(islice(pool, count))
         scenes = [case.key for case in cases]
         painted = [painter.paint(scenes[i : i + PAINTED]) for i in range(0, count, PAINTED)]
-        parts[group] = Part(
-            cases=cases, truth=torch.cat(painted), rivals=_rivals(judge, pool, count)
-        )
+        rivals = judge.rivals([case.facts for case in pool], count)
+        parts[group] = Part(cases=cases, truth=torch.cat(painted), rivals=rivals)
     return Exam(parts=parts)
-
-
-def _rivals(judge: Judge, pool: Sequence[Case], count: int) -> Tensor:
-    facts = [case.facts for case in pool]
-    rows = distractors([question(each) for each in facts], others=CANDIDATES - 1)
-    return judge.read(facts)[rows[:count]]
 
 
 def grade(judge: Judge, exam: Exam, images: Tensor) -> Grades:

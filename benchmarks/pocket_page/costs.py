@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from benchmarks.pocket_page.markdown import table
+from benchmarks.pocket_page.model import count_parameters
 from unclip.checkpoint import CONFIG, WEIGHTS
 from unclip.config import from_dict
 from unclip.errors import DataError
@@ -69,7 +69,7 @@ def read_run(folder: Path) -> Run:
         lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
         log = [json.loads(line) for line in lines]
         stage = json.loads((folder / "final" / CONFIG).read_text(encoding="utf-8"))["stage"]
-        parameters = _count(folder / "final" / WEIGHTS)
+        parameters = count_parameters(folder / "final" / WEIGHTS).total()
         batch_size = int(config["train"]["batch_size"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, SafetensorError) as error:
         raise DataError(f"{folder} is no finished training run: {error}") from error
@@ -89,12 +89,6 @@ def read_run(folder: Path) -> Run:
         seconds=_seconds(log, batch_size),
         points=tuple(points),
     )
-
-
-def _count(weights: Path) -> int:
-    """Counts the parameters in a safetensors file, of which only the header is read."""
-    with safe_open(weights, framework="pt") as file:
-        return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def _seconds(log: Sequence[Mapping[str, Any]], batch_size: int) -> float:

@@ -4,17 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.pocket_page.sheets import Cell, side_by_side
+from benchmarks.pocket_page.sheets import Cell
 from unclip.errors import DataError
-from unclip.evaluation.facts import question
-from unclip.evaluation.figures import BATCH
+from unclip.evaluation.figures import Bench
 from unclip.evaluation.judge import Judge
-from unclip.evaluation.retrieval import distractors
-from unclip.evaluation.suite import FIRST_SEED, POOL, RETRIEVAL, Artist, Case, Group, World
+from unclip.evaluation.retrieval import ranks
+from unclip.evaluation.suite import RETRIEVAL, Artist, Case, Group, World
+from unclip.training.sheets import contact_sheet
 
 SHOWN_PX = 128
 
@@ -32,16 +31,9 @@ class Failure:
 
     def cell(self) -> Cell:
         """The picture, and the true one to its right."""
-        joined = side_by_side(_picture(self.made), _picture(self.real))
-        return Cell(image=joined, label=f"{self.rank}: {self.prompt}")
-
-
-def ranks(
-    images: Float[Tensor, "batch dim"], candidates: Float[Tensor, "batch candidates dim"]
-) -> Int[Tensor, " batch"]:
-    """Returns each picture's rank of its first candidate; of equal ones it is the last."""
-    scores = torch.einsum("bd,bkd->bk", images.double(), candidates.double())
-    return (scores >= scores[:, :1]).sum(dim=1)
+        pair = contact_sheet(torch.stack([self.made, self.real]), columns=2)
+        image = pair.resize((2 * SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)
+        return Cell(image=image, label=f"{self.rank}: {self.prompt}")
 
 
 def worst(
@@ -58,36 +50,21 @@ def worst(
         DataError: the world has too few different cases.
     """
     found: list[Failure] = []
+    bench = Bench(artist, judge, world, lambda _: None)
     for group in RETRIEVAL:
         cases = world.cases(group, looked_at)
         if not cases:
             continue  # as in the suite, which says that it was left out
         if len(cases) < shown:
             raise DataError(f"the set has {len(cases)} cases of {group}, expected {shown} or more")
-        ranked = _ranked(artist, judge, world, group, cases)
-        found += sorted(ranked, key=lambda failure: -failure.rank)[:shown]
+        found += sorted(_ranked(bench, group, cases), key=lambda failure: -failure.rank)[:shown]
     return found
 
 
-def _ranked(
-    artist: Artist, judge: Judge, world: World, group: Group, cases: Sequence[Case]
-) -> Iterator[Failure]:
-    pool = [case.facts for case in world.cases(group, POOL)]
-    rows = distractors([question(facts) for facts in pool])[: len(cases)]
-    first = FIRST_SEED[group]
-    parts = []
-    for start in range(0, len(cases), BATCH):
-        some = cases[start : start + BATCH]
-        seeds = range(first + start, first + start + len(some))
-        parts.append(artist.paint([case.prompt for case in some], list(seeds)).float().cpu())
-    made = torch.cat(parts)
-    real = world.truth(cases, made.shape[-1])
-    places = ranks(judge.see(made), judge.read(pool)[rows]).tolist()
+def _ranked(bench: Bench, group: Group, cases: Sequence[Case]) -> Iterator[Failure]:
+    rivals = bench.rivals(group, len(cases))
+    made = bench.paint(group, cases)
+    real = bench.world.truth(cases, bench.size_px)
+    places = ranks(bench.judge.see(made), rivals).tolist()
     for case, rank, picture, true in zip(cases, places, made, real, strict=True):
         yield Failure(group=group, prompt=case.prompt, rank=rank, made=picture, real=true)
-
-
-def _picture(image: Float[Tensor, "3 height width"]) -> Image.Image:
-    pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    picture = Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
-    return picture.resize((SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)

@@ -1,9 +1,11 @@
 """What the model's own files say of it: parameters, size, precision, hash."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+
+from safetensors import safe_open
 
 from unclip.checkpoint import WEIGHTS
 from unclip.pipeline.folders import find_model
@@ -37,7 +39,7 @@ def model_facts(name: str, pipe: UnCLIPPipeline) -> ModelFacts:
     files = sorted(folder.glob(f"*/{WEIGHTS}"))
     stored: Counter[str] = Counter()
     for path in files:
-        stored += _bytes_by_type(path)
+        stored += count_parameters(path)
     ((dtype, _),) = stored.most_common(1)
     networks = (pipe.clip, pipe.prior, pipe.decoder, *pipe.upsamplers)
     return ModelFacts(
@@ -50,12 +52,11 @@ def model_facts(name: str, pipe: UnCLIPPipeline) -> ModelFacts:
     )
 
 
-def _bytes_by_type(path: Path) -> Counter[str]:
-    """Sums a safetensors file's bytes by their type, of which only the header is read."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    header.pop("__metadata__", None)
+def count_parameters(weights: Path) -> Counter[str]:
+    """Counts a safetensors file's parameters by their type; only its header is read."""
     found: Counter[str] = Counter()
-    for entry in header.values():
-        found[entry["dtype"]] += entry["data_offsets"][1] - entry["data_offsets"][0]
+    with safe_open(weights, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            tensor = file.get_slice(name)
+            found[tensor.get_dtype()] += prod(tensor.get_shape())
     return found

@@ -56,14 +56,6 @@ def _lines(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     return []
 
 
-def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Joins two pictures of one size."""
-    joined = Image.new("RGB", (left.width + right.width, left.height))
-    joined.paste(left, (0, 0))
-    joined.paste(right, (left.width, 0))
-    return joined
-
-
 def save_small(image: Image.Image, path: Path) -> None:
     """Writes a WebP of at most 1.5 MB.
 

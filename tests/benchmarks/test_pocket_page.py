@@ -22,7 +22,6 @@ from benchmarks.pocket_page.costs import (
     read_run,
     total_cost,
 )
-from benchmarks.pocket_page.failures import ranks
 from benchmarks.pocket_page.figures import TARGETS, Figures, figures_table, read_figures
 from benchmarks.pocket_page.losses import losses_svg, thin
 from benchmarks.pocket_page.markdown import table
@@ -34,6 +33,7 @@ from unclip.evaluation.figures import Figure
 from unclip.evaluation.intervals import Estimate
 from unclip.evaluation.measure import Measured
 from unclip.evaluation.report import as_data
+from unclip.evaluation.retrieval import ranks
 
 Write = Callable[..., Path]
 

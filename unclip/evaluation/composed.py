@@ -109,9 +109,9 @@ class ComposedScenes:
     def cases(self, group: Group, count: int) -> list[Case]:
         """Returns the first cases of a group; fewer where the set has no more."""
         if group == "diversity":
-            return self._nameless(count)
+            return self._most_drawn(count)
         if group == "things":
-            return self._named(count)
+            return self._single_things(count)
         cases = [case_of(scene) for scene in islice(self.scenes(RECIPES[group]), count)]
         if group == "astronaut":
             return [replace(case, prompt=ASTRONAUT_PROMPT) for case in cases]
@@ -145,13 +145,13 @@ class ComposedScenes:
                 drawn[entry.noun].append(entry.drawing)
         return drawn
 
-    def _nameless(self, count: int) -> list[Case]:
+    def _most_drawn(self, count: int) -> list[Case]:
         """Cases that say no more than what they show, of what many sources draw."""
         drawn = self._things()
         nouns = sorted(drawn, key=lambda noun: (-len(drawn[noun]), noun))[:count]
         return [_bare(noun, tuple(drawn[noun])) for noun in nouns if len(drawn[noun]) >= TAKES]
 
-    def _named(self, count: int) -> list[Case]:
+    def _single_things(self, count: int) -> list[Case]:
         """Cases of as many names as many sources draw; the true picture is any coloured one."""
         found = {
             noun: tuple(in_fixed_order([d for d in drawings if d.source not in BLACK]))

@@ -10,10 +10,10 @@ from torch import Tensor
 from unclip.evaluation.colours import has_no_colour, is_dominant
 from unclip.evaluation.counting import count_things, foreground
 from unclip.evaluation.distribution import frechet_distance, kernel_distance
-from unclip.evaluation.facts import ASTRONAUT, astronaut_swaps, question
+from unclip.evaluation.facts import ASTRONAUT, astronaut_swaps
 from unclip.evaluation.intervals import Estimate, mean, share
 from unclip.evaluation.judge import Judge, stands_left_and_right
-from unclip.evaluation.retrieval import distractors, finds_own, pairwise_distance
+from unclip.evaluation.retrieval import finds_own, pairwise_distance
 from unclip.evaluation.suite import FIRST_SEED, POOL, RETRIEVAL, TAKES, Artist, Case, Group, World
 
 Advance = Callable[[str], None]
@@ -62,11 +62,8 @@ class Bench:
         Raises:
             DataError: the world has too few different cases.
         """
-        pool = [case.facts for case in self.world.cases(group, POOL)]
-        competing = self.judge.read(pool)[
-            distractors([question(facts) for facts in pool])[: len(cases)]
-        ]
-        made = self.judge.see(self._paint(group, cases))
+        competing = self.rivals(group, len(cases))
+        made = self.judge.see(self.paint(group, cases))
         real = self.judge.see(self.world.truth(cases, self.size_px))
         self.features[group] = made, real
         return Figure(
@@ -79,7 +76,7 @@ class Bench:
 
     def checked(self, group: Group, cases: Sequence[Case], text: str, check: Check) -> Figure:
         """The share of pictures that show exactly what was asked for."""
-        made = check(self._paint(group, cases), cases)
+        made = check(self.paint(group, cases), cases)
         real = check(self.world.truth(cases, self.size_px), cases)
         return Figure(key=group, text=text, unit="share", made=share(made), real=share(real))
 
@@ -91,13 +88,13 @@ class Bench:
             rows = competing.expand(len(images), -1, -1)
             return share(finds_own(self.judge.see(images), rows))
 
-        made, real = self._paint("astronaut", cases), self.world.truth(cases, self.size_px)
+        made, real = self.paint("astronaut", cases), self.world.truth(cases, self.size_px)
         return Figure(key="astronaut", text=text, unit="share", made=shown(made), real=shown(real))
 
     def diversity(self, cases: Sequence[Case], text: str) -> Figure:
         """How far pictures of one prompt lie apart in the judge's features."""
         prompts = [case for case in cases[: len(cases) // TAKES] for _ in range(TAKES)]
-        made = self.judge.see(self._paint("diversity", prompts))
+        made = self.judge.see(self.paint("diversity", prompts))
         takes = [
             self.judge.see(self.world.truth(cases[: len(cases) // TAKES], self.size_px, take))
             for take in range(TAKES)
@@ -114,9 +111,7 @@ class Bench:
     def variations(self, cases: Sequence[Case]) -> list[Figure]:
         """Does a variation of a real picture keep what its caption says, and how near is it?"""
         truth = self.world.truth(cases, self.size_px)
-        pool = [case.facts for case in self.world.cases("seen", POOL)]
-        rows = distractors([question(facts) for facts in pool])[: len(cases)]
-        competing = self.judge.read(pool)[rows]
+        competing = self.rivals("seen", len(cases))
         seeds = [FIRST_SEED["variations"] + i for i in range(len(cases))]
         parts = []
         for start in range(0, len(cases), BATCH):
@@ -166,7 +161,15 @@ class Bench:
             ),
         ]
 
-    def _paint(self, group: Group, cases: Sequence[Case]) -> Tensor:
+    def rivals(self, group: Group, count: int) -> Float[Tensor, "count candidates dim"]:
+        """Reads what the first cases of a group compete with, each one's own caption first.
+
+        Raises:
+            DataError: the world has too few different cases.
+        """
+        return self.judge.rivals([case.facts for case in self.world.cases(group, POOL)], count)
+
+    def paint(self, group: Group, cases: Sequence[Case]) -> Float[Tensor, "batch 3 size size"]:
         """Paints cases with their fixed seeds."""
         seeds = [FIRST_SEED[group] + i for i in range(len(cases))]
         prompts = [case.prompt for case in cases]

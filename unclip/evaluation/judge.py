@@ -16,6 +16,7 @@ from unclip.clip.encoder import CLIP
 from unclip.clip.files import clip_from_stage
 from unclip.evaluation.counting import background
 from unclip.evaluation.facts import Facts, question
+from unclip.evaluation.retrieval import distractors
 
 BATCH = 64
 
@@ -51,6 +52,14 @@ class Judge:
             embed = functional.normalize(self.clip.encode_text(texts).embed.float(), dim=-1).cpu()
             self._texts |= dict(zip(texts, embed, strict=True))
         return torch.stack([self._texts[text] for text in asked])
+
+    def rivals(self, pool: Sequence[Facts], count: int) -> Float[Tensor, "count candidates dim"]:
+        """Reads the first facts of a pool, each before 99 others of it (`distractors`).
+
+        Raises:
+            DataError: the pool has too few different facts.
+        """
+        return self.read(pool)[distractors([question(facts) for facts in pool])[:count]]
 
 
 def load_judge(folder: str | Path) -> Judge:

@@ -45,8 +45,15 @@ def finds_own(
 
     Both are normalised already.
     """
+    return ranks(images, candidates) == 1
+
+
+def ranks(
+    images: Float[Tensor, "batch dim"], candidates: Float[Tensor, "batch candidates dim"]
+) -> Int[Tensor, " batch"]:
+    """Returns each picture's rank of its first candidate, from 1; of equal ones it is the last."""
     scores = torch.einsum("bd,bkd->bk", images.double(), candidates.double())
-    return scores[:, 0] > scores[:, 1:].amax(dim=1)
+    return (scores >= scores[:, :1]).sum(dim=1)
 
 
 def pairwise_distance(
