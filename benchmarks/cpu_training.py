@@ -1,5 +1,5 @@
-"""Why training on a CPU runs attention in float32 and convolutions contiguous: one thread, process
-CPU time.
+"""Why training on a CPU runs attention in float32 and convolutions contiguous, and why bf16 is for
+CPUs that have instructions for it: one thread, process CPU time.
 
 Each pair of variants is timed in turn, several rounds; the table gives the median ratio of the
 rounds.
@@ -39,10 +39,10 @@ def norm(layout: torch.memory_format) -> Variant:
     return lambda: group_norm(x, 16)
 
 
-def convolution(layout: torch.memory_format) -> Variant:
+def convolution(layout: torch.memory_format, dtype: torch.dtype = torch.bfloat16) -> Variant:
     """A convolution of the pocket decoder's first level."""
-    x = torch.randn(64, 96, 16, 16, dtype=torch.bfloat16).to(memory_format=layout).requires_grad_()
-    w = torch.randn(96, 96, 3, 3, dtype=torch.bfloat16).to(memory_format=layout).requires_grad_()
+    x = torch.randn(64, 96, 16, 16, dtype=dtype).to(memory_format=layout).requires_grad_()
+    w = torch.randn(96, 96, 3, 3, dtype=dtype).to(memory_format=layout).requires_grad_()
     return lambda: conv2d(x, w, padding=1)
 
 
@@ -65,6 +65,10 @@ def main() -> None:
         "attention: bfloat16 / float32": (attention(torch.bfloat16), attention(torch.float32)),
         "group norm: channels last / contiguous": (norm(last), norm(contiguous)),
         "convolution: channels last / contiguous": (convolution(last), convolution(contiguous)),
+        "convolution: bfloat16 / float32": (
+            convolution(contiguous),
+            convolution(contiguous, torch.float32),
+        ),
     }
     for name, (first, second) in pairs.items():
         for variant in (first, second):

@@ -15,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from unclip.data.composer.painter import to_uint8
+from unclip.data.composer.world import WorldSettings
 from unclip.data.drawings.records import Drawing, read_set
 from unclip.data.scenes import BACKGROUNDS, describe, paint
 from unclip.evaluation.bundled import case_of
-from unclip.evaluation.composed import PAINTED, RECIPES, ComposedScenes
+from unclip.evaluation.composed import PAINTED, RECIPES, ComposedScenes, Recipe, only
 from unclip.evaluation.composed import case_of as composed_case
 from unclip.evaluation.drawn import is_for_the_judge, render
 from unclip.evaluation.facts import Facts, Shown, wordings
@@ -29,6 +30,14 @@ MAIN_SHARE = 0.55
 COLOURED_GROUND = 0.3
 MARGINS = (0.0, 0.22)
 SCENE_SEED = 77
+_RIDES = WorldSettings(kinds=only(ride=4.0, wear=1.0))
+SCENES = (
+    (RECIPES["seen"], 0.4),
+    (RECIPES["heldout_compositions"], 0.3),
+    (Recipe(settings=_RIDES), 0.15),
+    (Recipe(settings=_RIDES, heldout=True), 0.15),
+)
+"""Composed scenes and their shares; who rides what is the hardest to tell."""
 BUNDLED_PART = 8
 """One scene of the bundled illustrations to so many composed ones."""
 
@@ -56,10 +65,9 @@ def _all(folder: Path, copies: int, scenes: int) -> Iterator[tuple[Image.Image, 
         for place, drawing in enumerate(drawings):
             yield _single(folder, drawing, np.random.default_rng([copy, place]))
     composed = ComposedScenes(folder)
-    for recipe in (RECIPES["seen"], RECIPES["heldout_compositions"]):
-        found = composed.scenes(recipe, SCENE_SEED)
-        for start in range(0, scenes // 2, PAINTED):
-            part = list(islice(found, min(PAINTED, scenes // 2 - start)))
+    for recipe, share in SCENES:
+        found = islice(composed.scenes(recipe, SCENE_SEED), round(share * scenes))
+        while part := list(islice(found, PAINTED)):
             for image, scene in zip(composed.paint(part, SIZE_PX), part, strict=True):
                 yield _to_pil(image), composed_case(scene).facts
     for index in range(scenes // BUNDLED_PART):

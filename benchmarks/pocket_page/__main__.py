@@ -1,11 +1,11 @@
 """Makes `docs/pocket.md` with its pictures, the README's pictures and the model card.
 
-    python -m benchmarks.pocket_page --runs runs/pocket/{clip,prior,decoder} --set DIR \\
-        --hardware hardware.yaml --figures figures.json --before before.json
+    python -m benchmarks.pocket_page --set DIR
 
-`figures.json` is what `unclip eval --json` printed. Prose is in the templates beside this file,
-every number comes from files. `--keep-pictures` takes the pictures that are there, and makes the
-rest anew.
+Prose is in the templates beside this file; every number comes from the model itself or from
+`records/`: `figures.json` and `before.json`, what `unclip eval --json` printed of this model and of
+its predecessor, the rows of `benchmarks.ablations`, and the runs (`benchmarks.pocket_page.runs`).
+`--keep-pictures` takes the pictures that are there, and makes the rest anew.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pocket_page.ablations import ablations
-from benchmarks.pocket_page.costs import read_hardware, read_run
 from benchmarks.pocket_page.failures import worst
 from benchmarks.pocket_page.figures import read_figures
 from benchmarks.pocket_page.losses import losses_svg
@@ -23,6 +22,7 @@ from benchmarks.pocket_page.model import model_facts
 from benchmarks.pocket_page.page import Content, card, page, readme, write
 from benchmarks.pocket_page.painting import paint_all, sheet_names
 from benchmarks.pocket_page.prompts import PROMPTS, Section, read_prompts
+from benchmarks.pocket_page.runs import RECORD, read_record
 from benchmarks.pocket_page.sheets import save_small, sheet
 from benchmarks.pocket_page.world import read_known
 from unclip.errors import ConfigError, DataError, run_command
@@ -32,6 +32,7 @@ from unclip.pipeline.artist import PipelineArtist
 from unclip.pipeline.pipeline import UnCLIPPipeline
 
 ROOT = Path(__file__).parents[2]
+RECORDS = Path(__file__).parent / "records"
 
 
 def make(options: argparse.Namespace) -> str:
@@ -71,10 +72,7 @@ def _content(
     options: argparse.Namespace, pipe: UnCLIPPipeline, sections: Sequence[Section]
 ) -> Content:
     """Gathers all but the pictures."""
-    runs = [read_run(folder) for folder in options.runs]
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two of the runs have one name ({', '.join(names)}): rename a folder")
+    runs = read_record(options.runs)
     model, after = model_facts(options.model, pipe), read_figures(options.figures)
     if after.model != model.hash:
         raise DataError(
@@ -88,12 +86,11 @@ def _content(
         size_px=options.size,
         sheets=sheet_names(sections),
         after=after,
-        before=read_figures(options.before) if options.before else None,
+        before=read_figures(options.before),
         runs=runs,
-        hardware=read_hardware(options.hardware, runs),
         clip_world=clip_world,
         decoder_world=decoder_world,
-        ablations=ablations(options.ablations) if options.ablations else "Nothing at equal cost.",
+        ablations="\n\n".join(ablations(path) for path in options.ablations),
         looked_at=options.looked_at,
         num_failures=options.failures,
     )
@@ -103,11 +100,16 @@ def parser() -> argparse.ArgumentParser:
     """Returns the command's options."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.pocket_page")
     found.add_argument("--model", default="pocket", help="a model folder, or pocket")
-    found.add_argument("--runs", type=Path, nargs="+", required=True, help="finished runs")
-    found.add_argument("--hardware", type=Path, required=True, help="what they were trained on")
-    found.add_argument("--figures", type=Path, required=True, help="unclip eval --json")
-    found.add_argument("--before", type=Path, help="the same of an earlier model")
-    found.add_argument("--ablations", type=Path, help="rows.json of benchmarks.ablations")
+    found.add_argument("--runs", type=Path, default=RECORD, help="of benchmarks.pocket_page.runs")
+    found.add_argument("--figures", type=Path, default=RECORDS / "figures.json")
+    found.add_argument("--before", type=Path, default=RECORDS / "before.json")
+    found.add_argument(
+        "--ablations",
+        type=Path,
+        nargs="+",
+        default=[RECORDS / "ablations.json", RECORDS / "sweeps.json"],
+        help="rows.json of benchmarks.ablations",
+    )
     found.add_argument("--set", type=Path, required=True, help="what unclip data built")
     found.add_argument("--judge", type=Path, default=ROOT / "benchmarks" / "judge" / "weights")
     found.add_argument("--recipe", type=Path, default=ROOT / "configs" / "pocket")

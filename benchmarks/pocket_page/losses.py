@@ -4,15 +4,13 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from benchmarks.pocket_page.costs import Point, Run
+from benchmarks.pocket_page.runs import Run
 from unclip.errors import DataError
 
 COLUMNS = 3
 PANEL = (300, 190)
 """Width and height, in pixels."""
 LEFT, TOP, RIGHT, BOTTOM = 48, 28, 12, 34
-MAX_POINTS = 160
-"""Of a curve; more are averaged."""
 
 
 def losses_svg(runs: Sequence[Run]) -> str:
@@ -35,7 +33,7 @@ def losses_svg(runs: Sequence[Run]) -> str:
 
 
 def _panel(run: Run) -> list[str]:
-    points = thin(run.points)
+    points = run.points
     low, high = min(p.loss for p in points), max(p.loss for p in points)
     if low <= 0:
         raise DataError(f"the run {run.name} has a loss of {low}, expected it above 0")
@@ -72,16 +70,3 @@ def _ticks(low: float, high: float) -> list[float]:
     first = max(value for value in values if value <= low)
     last = min(value for value in values if value >= high)
     return [value for value in values if first <= value <= last]
-
-
-def thin(points: Sequence[Point]) -> list[Point]:
-    """Averages neighbours, so that a long curve has no more points than can be seen."""
-    size = -(-len(points) // MAX_POINTS)
-    groups = [points[start : start + size] for start in range(0, len(points), size)]
-    return [
-        Point(
-            samples=round(sum(p.samples for p in group) / len(group)),
-            loss=sum(p.loss for p in group) / len(group),
-        )
-        for group in groups
-    ]

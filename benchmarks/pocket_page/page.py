@@ -1,14 +1,15 @@
 """Fills the templates: the page, the model card, and the README's pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from benchmarks.pocket_page.costs import Hardware, Run, costs_table, total_cost
+from benchmarks.pocket_page.costs import costs_table, total_cost
 from benchmarks.pocket_page.figures import Figures, figures_table, reached
 from benchmarks.pocket_page.model import ModelFacts
 from benchmarks.pocket_page.prompts import Section
+from benchmarks.pocket_page.runs import Run
 from benchmarks.pocket_page.world import Known, known_list
 from unclip.data.composer.backdrops import SCENERIES
 from unclip.data.composer.colours import COLOURS
@@ -39,7 +40,6 @@ class Content:
     after: Figures
     before: Figures | None
     runs: Sequence[Run]
-    hardware: Mapping[str, Hardware]
     clip_world: Known
     decoder_world: Known
     ablations: str
@@ -85,8 +85,8 @@ def page(content: Content) -> str:
         score_before=f" (before: {before.score:.3f})" if before else "",
         figures=figures_table(after, before),
         failure_rule=_failure_rule(content),
-        costs=costs_table(content.runs, content.hardware),
-        total=total_cost(content.runs, content.hardware),
+        costs=costs_table(content.runs),
+        total=total_cost(content.runs),
         ablations=content.ablations,
     )
 
@@ -117,7 +117,7 @@ def card(content: Content) -> str:
         headlines=f"Shares: {'; '.join(headlines)}.",
         num_drawings=f"{content.clip_world.drawings:,}",
         credits="; ".join(credits),
-        total=total_cost(content.runs, content.hardware),
+        total=total_cost(content.runs),
     )
 
 
@@ -137,7 +137,7 @@ def readme(path: Path, content: Content, docs: str) -> str:
         "readme.md",
         docs=docs,
         megabytes=content.model.megabytes,
-        total=total_cost(content.runs, content.hardware),
+        total=total_cost(content.runs),
         first_prompts="; ".join(section.prompts[0] for section in content.sections),
     )
     return f"{before}{BEGIN}\n{made}\n{END}{behind}"

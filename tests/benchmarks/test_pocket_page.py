@@ -13,19 +13,21 @@ from PIL import Image
 
 from benchmarks.pocket_page import sheets
 from benchmarks.pocket_page.ablations import ablations
-from benchmarks.pocket_page.costs import (
+from benchmarks.pocket_page.costs import costs_table, total_cost
+from benchmarks.pocket_page.figures import TARGETS, Figures, figures_table, read_figures
+from benchmarks.pocket_page.losses import losses_svg
+from benchmarks.pocket_page.markdown import table
+from benchmarks.pocket_page.prompts import read_prompts
+from benchmarks.pocket_page.runs import (
+    RECORD,
     Hardware,
     Point,
     Run,
-    costs_table,
-    read_hardware,
+    main,
+    read_record,
     read_run,
-    total_cost,
+    thin,
 )
-from benchmarks.pocket_page.figures import TARGETS, Figures, figures_table, read_figures
-from benchmarks.pocket_page.losses import losses_svg, thin
-from benchmarks.pocket_page.markdown import table
-from benchmarks.pocket_page.prompts import read_prompts
 from benchmarks.pocket_page.sheets import Cell, save_small, sheet
 from unclip.errors import ConfigError, DataError
 from unclip.evaluation.facts import ASTRONAUT_PROMPT
@@ -36,6 +38,7 @@ from unclip.evaluation.report import as_data
 from unclip.evaluation.retrieval import ranks
 
 Write = Callable[..., Path]
+STAGES = ("clip", "prior", "decoder", "upsampler")
 
 
 def estimate(value: float, count: int = 100) -> Estimate:
@@ -205,6 +208,7 @@ def write_run(folder: Path, stage: Path, *, name: str, lines: list[dict]) -> Pat
     return run
 
 
+GPUS = Hardware(machine="a machine", unit="GPU", units=4)
 LOG = [
     {"step": 10, "loss": 0.5, "images_per_second": 8.0},
     {"step": 30, "images_per_second": 4.0},
@@ -216,39 +220,68 @@ def test_a_run_s_cost(tiny_runs: Path, tmp_path: Path) -> None:
     from unclip.checkpoint import load_stage
 
     stage = tiny_runs / "prior" / "final"
-    run = read_run(write_run(tmp_path, stage, name="second", lines=LOG))
+    run = read_run(write_run(tmp_path, stage, name="second", lines=LOG), GPUS)
     assert (run.stage, run.steps, run.samples) == ("prior", 40, 320)
     assert run.parameters == sum(t.numel() for t in load_stage(stage).tensors.values())
     assert run.seconds == 10 + 40 + 40
     assert run.points == (Point(samples=80, loss=0.5), Point(samples=320, loss=0.25))
-    on = {"second": Hardware(machine="a machine", unit="GPU", units=4)}
-    line = costs_table([run], on).splitlines()[-1]
+    line = costs_table([run]).splitlines()[-1]
     assert line.startswith(f"| prior (`second`) | {run.parameters:,} | 40 × 8 = 320 | 0.25 |")
     assert line.endswith("| a machine | 0.03 | 0.10 GPU-hours |")
-    assert total_cost([run, run], on) == "0.20 GPU-hours"
+    assert total_cost([run, run]) == "0.20 GPU-hours"
 
 
 def test_what_is_no_run(tiny_runs: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no finished training run"):
-        read_run(tiny_runs / "prior")
+        read_run(tiny_runs / "prior", GPUS)
     stage = tiny_runs / "prior" / "final"
     run = write_run(tmp_path, stage, name="run", lines=LOG[1:2])
     with pytest.raises(DataError, match="has no loss"):
-        read_run(run)
+        read_run(run, GPUS)
 
 
-def test_hardware_is_said_of_every_run(tiny_runs: Path, tmp_path: Path) -> None:
-    stage = tiny_runs / "prior" / "final"
-    run = read_run(write_run(tmp_path, stage, name="prior", lines=LOG))
-    path = tmp_path / "hardware.yaml"
-    path.write_text("prior: {machine: a laptop, unit: CPU core, units: 2}\n")
-    assert read_hardware(path, [run])["prior"].units == 2
-    path.write_text("decoder: {machine: a laptop, unit: CPU core, units: 2}\n")
-    with pytest.raises(DataError, match="says nothing of prior"):
-        read_hardware(path, [run])
-    path.write_text("prior: {machine: a laptop, unit: CPU core, cores: 2}\n")
-    with pytest.raises(ConfigError, match="cores"):
-        read_hardware(path, [run])
+def test_a_record_of_runs_outlives_them(
+    tiny_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "records" / "runs.json"
+    on = ["--machine", "a laptop", "--units", "2", "--record", str(record)]
+    paths = {
+        stage: write_run(tmp_path, tiny_runs / stage / "final", name=f"{stage}_1", lines=LOG)
+        for stage in ("prior", "decoder")
+    }
+    assert main([str(paths["prior"]), str(paths["decoder"]), *on]) == 0
+    laptop = Hardware(machine="a laptop", unit="CPU core", units=2)
+    kept = [read_run(path, laptop) for path in paths.values()]
+    assert read_record(record) == kept
+
+    # Trained further, a run takes its own place.
+    (paths["prior"] / "log.jsonl").write_text(json.dumps(LOG[0]) + "\n")
+    assert main([str(paths["prior"]), *on]) == 0
+    assert [(run.name, run.steps) for run in read_record(record)] == [
+        ("prior_1", 10),
+        ("decoder_1", 40),
+    ]
+    before = record.read_bytes()
+    assert main([str(tmp_path / "none"), *on]) == 2
+    assert "is no finished training run" in capsys.readouterr().err
+    assert record.read_bytes() == before
+
+
+def test_what_is_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text("[]")
+    with pytest.raises(DataError, match="has no list of runs"):
+        read_record(path)
+    path.write_text('[{"name": "decoder"}]')
+    with pytest.raises(ConfigError, match=r"run 0"):
+        read_record(path)
+
+
+def test_the_page_s_record_is_of_the_bundled_stages() -> None:
+    runs = read_record(RECORD)
+    assert [run.stage for run in runs] == sorted((run.stage for run in runs), key=STAGES.index)
+    for run in runs:
+        assert run.points[-1].samples <= run.samples
 
 
 def run_of(*losses: float) -> Run:
@@ -260,6 +293,7 @@ def run_of(*losses: float) -> Run:
         steps=len(losses),
         batch_size=10,
         seconds=1.0,
+        hardware=GPUS,
         points=points,
     )
 

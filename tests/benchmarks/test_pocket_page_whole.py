@@ -5,16 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 from small_artists import save_small_judge
 from small_set import write_small_set
 
 from benchmarks.pocket_page.__main__ import main
 from benchmarks.pocket_page.page import BEGIN, END
+from benchmarks.pocket_page.runs import Hardware, Point, Run
+from unclip.config import to_dict
 from unclip.pipeline.folders import read_model
 
 STAGES = ("clip", "prior", "decoder")
+ABLATION = {
+    "key": "ema",
+    "kept": None,
+    "real": {},
+    "arms": [{"name": name, "figures": {}, "cost": {"gflops": 1.0}} for name in ("0", "0.9")],
+}
 MARKED = f"# unclip\n\n{BEGIN}an older picture\n{END}\n## Start\n"
 
 
@@ -24,14 +31,23 @@ def here(tiny_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     write_small_set(folder / "set")
     save_small_judge(folder / "judge")
-    for stage in STAGES:
-        (folder / stage).mkdir()
-        (folder / stage / "config.yaml").write_text("train: {batch_size: 8}\n")
-        line = {"step": 9, "loss": 0.5, "images_per_second": 2.0}
-        (folder / stage / "log.jsonl").write_text(json.dumps(line) + "\n")
-        (folder / stage / "final").symlink_to(tiny_runs / stage / "final")
-    hardware = {stage: {"machine": "a laptop", "unit": "CPU core", "units": 2} for stage in STAGES}
-    (folder / "hardware.yaml").write_text(yaml.safe_dump(hardware))
+    laptop = Hardware(machine="a laptop", unit="CPU core", units=2)
+    runs = [
+        Run(
+            name=stage,
+            stage=stage,
+            parameters=1000,
+            steps=9,
+            batch_size=8,
+            seconds=36.0,
+            hardware=laptop,
+            points=(Point(samples=72, loss=0.5),),
+        )
+        for stage in STAGES
+    ]
+    (folder / "runs.json").write_text(json.dumps([to_dict(run) for run in runs]))
+    for name in ("ablations", "sweeps"):
+        (folder / f"{name}.json").write_text(json.dumps([ABLATION | {"question": name}]))
     made = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 40}
     colour = {"text": "colour", "unit": "share", "made": made, "real": made, "reals": "real"}
     figures = {
@@ -51,9 +67,13 @@ def here(tiny_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(here: Path, tiny_runs: Path) -> Callable[..., int]:
     def command(*more: str) -> int:
         arguments = ["--model", str(tiny_runs / "model"), "--size", "64", "--looked-at", "4"]
-        arguments += ["--failures", "2", "--runs", *(str(here / stage) for stage in STAGES)]
-        for name in ("hardware.yaml", "figures.json"):
-            arguments += [f"--{name.partition('.')[0]}", str(here / name)]
+        arguments += ["--failures", "2", "--before", str(here / "figures.json")]
+        arguments += [
+            "--ablations",
+            *(str(here / f"{name}.json") for name in ("ablations", "sweeps")),
+        ]
+        for name in ("runs", "figures"):
+            arguments += [f"--{name}", str(here / f"{name}.json")]
         for option, place in (("out", "docs"), ("readme", "README.md"), ("card", "card.md")):
             arguments += [f"--{option}", str(here / place)]
         for name in ("set", "judge"):
@@ -92,10 +112,15 @@ def test_the_page_says_what_files_say(page: str, here: Path) -> None:
     assert "${" not in page
     assert "48 fixed prompts" in page
     assert "**0 of 1 are reached**" in page
-    assert "| colour | 50.0 % (40 to 60) | 50.0 % (40 to 60) | 40 | 95.0 % | **no** |" in page
+    assert (
+        "| colour | 50.0 % (40 to 60) | 50.0 % (40 to 60) | 50.0 % (40 to 60) | 40 | 95.0 % |"
+        in page
+    )
     assert "a laptop" in page
     assert "0.06 CPU core-hours" in page
     assert "elephant" in page
+    assert "**ablations** Kept: not decided." in page
+    assert "**sweeps** Kept: not decided." in page
     assert str(here) not in page
 
 
@@ -128,7 +153,7 @@ def test_pictures_may_be_kept(page: str, make: Callable[..., int], here: Path) -
         (["--out", "{here}/elsewhere", "--keep-pictures"], "leave out --keep-pictures"),
         (["--readme", "{here}/card.md"], "once each"),
         (["--judge", "{here}"], "is no stage folder"),
-        (["--runs", "{here}/clip", "{here}/clip"], "have one name"),
+        (["--runs", "{here}/none.json"], "cannot read"),
         (["--figures", "{here}/other.json"], "is of the model another"),
         (["--recipe", "configs/tiny"], "expected scenes"),
     ],

@@ -18,6 +18,7 @@ from transformers import (
 from unclip.clip.config import CLIPConfig
 from unclip.clip.encoder import CLIP, prepare_images
 from unclip.clip.files import build_clip
+from unclip.clip.names import to_open_clip
 from unclip.clip.weights import from_hugging_face, from_open_clip, from_openai
 from unclip.errors import CheckpointError
 
@@ -106,6 +107,18 @@ def test_equals_open_clip(shape: str, quick_gelu: bool, merges, randomise):
     config, tensors = from_open_clip(theirs.state_dict(), settings)
     assert config.activation == ("quick_gelu" if quick_gelu else "gelu")
     check_open_clip(build_clip(config, tensors, merges), theirs)
+
+
+def test_our_names_lead_back_to_open_clips(randomise):
+    settings = open_clip_settings("small", False)
+    theirs = open_clip.CLIP(**settings)
+    randomise(theirs)
+    _, ours = from_open_clip(theirs.state_dict(), settings)
+    back, expected = to_open_clip(ours), theirs.state_dict()
+    assert back.keys() == expected.keys()
+    assert all(torch.equal(back[name], expected[name]) for name in expected)
+    with pytest.raises(CheckpointError, match=r"'text\.extra' is no tensor of CLIP's towers"):
+        to_open_clip({"text.extra": torch.zeros(1)})
 
 
 def check_open_clip(ours: CLIP, theirs: open_clip.CLIP) -> None:

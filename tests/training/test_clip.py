@@ -99,6 +99,20 @@ def test_the_stage_folder_knows_its_colours(trained: Path, images: Path):
     assert (best == torch.arange(len(COLOURS))).float().mean() >= 0.75
 
 
+def test_a_run_begins_from_another_clips_stage_folder(
+    trained: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    reset()
+    still = ("train.steps=1", "train.lr=0", "train.seed=5", f"train.start_from={trained / 'final'}")
+    settings = [part for key in (f"images={images}", *still) for part in ("--set", key)]
+    assert main(["--config", str(CONFIG), "--out", str(tmp_path), *settings]) == 0
+    reset()
+    assert ", 0 anew" in capsys.readouterr().out
+    before, after = (load_stage(run / "final").tensors for run in (trained, tmp_path))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_the_stage_folder_equals_open_clips_averaged_model(trained: Path):
     config = load_config(ClipRun, CONFIG).model
     theirs = open_clip.CLIP(**open_clip_config(config)).eval()

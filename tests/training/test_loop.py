@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,9 @@ def test_the_folder_of_a_run(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFix
     assert set(log(out)[0]) == {"step", "loss", "level", "grad_norm", "lr", "skipped", "nonfinite"}
     printed = capsys.readouterr().out
     assert "1,187 parameters on 1 x cpu, bf16, from step 0" in printed
+    if platform.machine() == "x86_64" and (flags := Path("/proc/cpuinfo")).is_file():
+        emulated = "avx512bw" not in flags.read_text()
+        assert ("--set train.precision=float32 is much faster" in printed) == emulated
     assert "step 10/10  loss 0." in printed
     assert "images_per_second" in printed
     assert "left" in printed

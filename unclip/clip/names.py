@@ -1,8 +1,10 @@
-"""CLIP's tensors under our names, from the names of open_clip (and OpenAI) and of Hugging Face."""
+"""CLIP's tensors under our names, from the names of open_clip (and OpenAI) and of Hugging Face,
+and back to open_clip's, under which CLIP is trained."""
 
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from unclip.errors import CheckpointError
@@ -31,6 +33,13 @@ _OPEN_CLIP_BLOCK = {
 }
 _OPEN_CLIP_IGNORED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 _OPEN_CLIP_TRANSPOSED = {"text_projection", "visual.proj"}
+
+_OURS = {
+    ours.replace(r"\1", kind): pattern.replace("\\", "").replace("(weight|bias)", kind)
+    for pattern, ours in _OPEN_CLIP.items()
+    for kind in ("weight", "bias")
+}
+_OUR_BLOCK = {ours: theirs for theirs, ours in _OPEN_CLIP_BLOCK.items()}
 
 _HUGGING_FACE = {
     r"text_model\.embeddings\.token_embedding\.weight": "text.token_embedding.weight",
@@ -84,6 +93,36 @@ def rename_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours = _rename(name, _OPEN_CLIP, _OPEN_CLIP_BLOCK, source)
             found[ours] = tensor.T if name in _OPEN_CLIP_TRANSPOSED else tensor
     return _finish(found)
+
+
+def to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names our tensors as open_clip does: the reverse of `rename_open_clip`.
+
+    Raises:
+        CheckpointError: a tensor is none of CLIP's.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        block = re.fullmatch(r"(text|image)\.blocks\.(\d+\.)(.+)\.(weight|bias)", name)
+        if block is None:
+            theirs = _look_up(name, _OURS, name)
+            found[theirs] = tensor.T if theirs in _OPEN_CLIP_TRANSPOSED else tensor
+            continue
+        tower, number, part, kind = block.groups()
+        prefix = f"{'visual.' if tower == 'image' else ''}transformer.resblocks.{number}"
+        if part == "attn1.to_q":
+            stem = name.removesuffix(f"q.{kind}")
+            fused = [tensors[f"{stem}{letter}.{kind}"] for letter in "qkv"]
+            found[f"{prefix}attn.in_proj_{kind}"] = torch.cat(fused)
+        elif part not in ("attn1.to_k", "attn1.to_v"):
+            found[f"{prefix}{_look_up(part, _OUR_BLOCK, name)}.{kind}"] = tensor
+    return found
+
+
+def _look_up(part: str, table: Mapping[str, str], name: str) -> str:
+    if part not in table:
+        raise CheckpointError(f"{name!r} is no tensor of CLIP's towers")
+    return table[part]
 
 
 def rename_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

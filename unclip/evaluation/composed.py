@@ -50,7 +50,8 @@ class Recipe:
     wanted: Callable[[Scene], bool] = lambda scene: True
 
 
-def _only(**shares: float) -> KindShares:
+def only(**shares: float) -> KindShares:
+    """Shares of these kinds, none of all others."""
     return KindShares(**(dict.fromkeys(KINDS, 0.0) | shares))
 
 
@@ -62,12 +63,12 @@ RECIPES: dict[Group, Recipe] = {
     "seen": Recipe(),
     "heldout_compositions": Recipe(heldout=True),
     "colour": Recipe(
-        settings=WorldSettings(kinds=_only(single=1.0), colour_share=1.0, filter_share=0.0),
+        settings=WorldSettings(kinds=only(single=1.0), colour_share=1.0, filter_share=0.0),
         wanted=lambda scene: scene.things[0].colour is not None,
     ),
     "grey": Recipe(
         settings=WorldSettings(
-            kinds=_only(single=3.0, ride=1.0),
+            kinds=only(single=3.0, ride=1.0),
             filters=COLOURLESS,
             filter_share=1.0,
             backdrop_share=0.0,
@@ -75,15 +76,15 @@ RECIPES: dict[Group, Recipe] = {
         wanted=lambda scene: scene.filter in COLOURLESS,
     ),
     "count": Recipe(
-        settings=WorldSettings(kinds=_only(count=1.0), filter_share=0.0, backdrop_share=0.0),
+        settings=WorldSettings(kinds=only(count=1.0), filter_share=0.0, backdrop_share=0.0),
         wanted=lambda scene: _is_plain(scene) and len(scene.things) in COUNTED,
     ),
     "sides": Recipe(
-        settings=WorldSettings(kinds=_only(pair=1.0), filter_share=0.0, backdrop_share=0.0),
+        settings=WorldSettings(kinds=only(pair=1.0), filter_share=0.0, backdrop_share=0.0),
         wanted=_is_plain,
     ),
     "astronaut": Recipe(
-        settings=WorldSettings(kinds=_only(ride=1.0), filters=COLOURLESS[:1], filter_share=1.0),
+        settings=WorldSettings(kinds=only(ride=1.0), filters=COLOURLESS[:1], filter_share=1.0),
         heldout=True,
         wanted=lambda scene: (
             scene.filter is not None

@@ -53,8 +53,6 @@ class ClipRun:
         check_ranges(self, "", hard_negatives=(0, INF))
         if self.hard_negatives and isinstance(self.images, str):
             raise ConfigError("hard_negatives need scenes: a folder's captions have no false twins")
-        if self.train.start_from is not None:
-            raise ConfigError("train.start_from is not for CLIP: its stage folder holds our towers")
         if self.train.accumulation != 1:
             raise ConfigError(
                 f"train.accumulation is {self.train.accumulation}, expected 1: pictures are told "

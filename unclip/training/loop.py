@@ -27,7 +27,7 @@ from unclip.training.stage import Stage
 from unclip.training.start import start_from
 from unclip.training.state import Checkpoints, Progress, TrainState, checkpoint_folders
 from unclip.training.tracking import Meter, Tracker
-from unclip.training.world import make_accelerator, totals
+from unclip.training.world import is_emulated, make_accelerator, totals
 
 
 def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str, Any]) -> None:
@@ -104,6 +104,10 @@ class Trainer:
         size = sum(p.numel() for p in model.parameters())
         where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
         self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")
+        if is_emulated(config, accelerator.device):
+            self.tracker.say(
+                "this CPU has no bf16 instructions: --set train.precision=float32 is much faster"
+            )
 
     def run(self, stop: StopSignal) -> None:
         """Steps until the end or a signal."""

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from unclip.checkpoint import load_stage
+from unclip.clip.names import to_open_clip
 from unclip.errors import ConfigError
 
 
@@ -20,7 +21,9 @@ def start_from(model: nn.Module, folder: Path) -> str:
         CheckpointError: it is no stage folder, or a damaged one.
         ConfigError: nothing of it fits.
     """
-    found, own = load_stage(folder).tensors, model.state_dict()
+    stage, own = load_stage(folder), model.state_dict()
+    # CLIP is trained as open_clip's model, and kept as ours.
+    found = to_open_clip(stage.tensors) if stage.stage == "clip" else stage.tensors
     taken = [name for name in own if name in found and found[name].shape == own[name].shape]
     if not taken:
         raise ConfigError(

@@ -47,6 +47,17 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def is_emulated(config: TrainConfig, device: torch.device) -> bool:
+    """Says whether the run's precision is bf16 on a CPU that has no instructions for it.
+
+    The run is right all the same, and several times slower than in float32
+    (benchmarks/cpu_training.py).
+    """
+    if device.type != "cpu" or config.precision != "bf16":
+        return False
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def totals(accelerator: Accelerator, *values: int | torch.Tensor) -> list[float]:
     """Sums numbers over the processes in one message, so that every process decides the same."""
     device = accelerator.device
