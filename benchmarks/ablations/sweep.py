@@ -2,9 +2,10 @@
 
     python -m benchmarks.ablations.sweep --model pocket --set DIR --judge DIR --out DIR [QUESTION]
 
-The questions are `sweeps.yaml`'s: guidance, samplers, steps, candidates. Every arm paints the same
-prompts with the same seeds, from nothing but the prompt, as a user does. Prompts are of the world
-that `--recipe` trains on. An arm that is done is not done again; arms of equal settings are one.
+The questions are `sweeps.yaml`'s: guidance, samplers, steps, candidates, bits. Every arm
+paints the same prompts with the same seeds, from nothing but the prompt, as a user does. Prompts
+are of the world that `--recipe` trains on. An arm that is done is not done again; arms of equal
+settings are one.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from benchmarks.ablations.answers import Trial, answer, common_options
 from benchmarks.ablations.exam import Exam, grade, write_exam
 from benchmarks.ablations.questions import Arm, Question
 from benchmarks.ablations.results import Result, keep_result, kept_result
+from benchmarks.ablations.storage import Storage, stored
 from decoder.config import DecoderRun, DecoderSampling
 from prior.config import PriorSampling
 from unclip.config import from_dict, load_config, to_dict
@@ -42,10 +44,11 @@ BATCH = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How prior and decoder are sampled."""
+    """How prior and decoder are sampled, and how they are stored."""
 
     prior: PriorSampling
     decoder: DecoderSampling
+    weights: Storage = field(default_factory=Storage)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +92,11 @@ class Bench:
         ]
         seconds = (time.process_time() - start) / len(prompts)
         grades = grade(self.judge, self.exam, torch.cat(parts))
-        result = Result(grades=grades, cost={"cpu_seconds_a_picture": seconds})
+        num_bytes = sum(
+            settings.weights.num_bytes(part) for part in (self.pipe.prior, self.pipe.decoder)
+        )
+        cost = {"cpu_seconds_a_picture": seconds, "prior_and_decoder_mb": num_bytes / 1e6}
+        result = Result(grades=grades, cost=cost)
         keep_result(self._path(settings), self._about(settings), result)
 
     def _path(self, settings: Settings) -> Path:
@@ -106,8 +113,10 @@ class Bench:
 
 
 def sampled(pipe: UnCLIPPipeline, settings: Settings) -> UnCLIPPipeline:
-    """Returns the same networks with other defaults, and without upsamplers."""
-    prior, decoder = copy.copy(pipe.prior), copy.copy(pipe.decoder)
+    """Returns the same networks with other defaults, stored so, and without upsamplers."""
+    prior, decoder = (
+        copy.copy(stored(part, settings.weights)) for part in (pipe.prior, pipe.decoder)
+    )
     prior.config = replace(pipe.prior.config, sampling=settings.prior)
     decoder.config = replace(pipe.decoder.config, sampling=settings.decoder)
     return UnCLIPPipeline(pipe.clip, prior, decoder, record=pipe.record)

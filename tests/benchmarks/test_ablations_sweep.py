@@ -11,6 +11,7 @@ from small_artists import save_small_judge
 from benchmarks.ablations import sweep
 from benchmarks.ablations.exam import write_exam
 from benchmarks.ablations.questions import Arm, read_questions
+from benchmarks.ablations.storage import Storage, stored, through_int8
 from unclip.errors import ConfigError
 from unclip.evaluation.judge import load_judge
 from unclip.pipeline.artist import PipelineArtist
@@ -114,3 +115,28 @@ def test_settings_are_the_model_s_but_for_the_arm_s(
     for question in read_questions(sweep.TABLE):
         for arm in question.arms:
             sweep.sampled(pipe, bench.settings(arm))
+
+
+def test_int8_rounds_each_output_channel_by_its_own_scale() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(5, 3, 4) * torch.tensor([1e-3, 1.0, 50.0, 0.2, 0.0])[:, None, None]
+    back = through_int8(weight)
+    largest = weight.abs().flatten(1).amax(1)
+    error = (back - weight).abs().flatten(1).amax(1)
+    assert (error <= largest * (0.5 / 127) * 1.001).all()
+    assert (error[:4] > 0).all()
+    steps = back[1] / back[1].abs().amax() * 127
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+
+
+def test_stored_weights_are_a_copy_of_so_many_bytes() -> None:
+    layer = torch.nn.Linear(8, 4)
+    before = layer.weight.detach().clone()
+    narrow = stored(layer, Storage(bits=8))
+    assert torch.equal(layer.weight, before)
+    assert not torch.equal(narrow.weight, before)
+    assert torch.equal(narrow.bias, layer.bias)
+    assert torch.equal(narrow.weight, through_int8(before))
+    assert stored(layer, Storage()) is layer
+    assert Storage().num_bytes(layer) == 2 * (32 + 4)
+    assert Storage(bits=8).num_bytes(layer) == 32 + 4 * 4 + 2 * 4
