@@ -61,6 +61,12 @@ class CancelledError(UnCLIPError):
     exit_code = 130
 
 
+def shown(text: str) -> str:
+    """A name that a file gives, fit for one line of a message: short and without control signs."""
+    short = text if len(text) <= 120 else f"{text[:120]}..."
+    return short if short.isprintable() else ascii(short)
+
+
 def run_command(work: Callable[[], str]) -> int:
     """Runs a module's command: prints what it returns, or its error as one line; returns the exit
     code."""
