@@ -66,8 +66,8 @@ def open_archive(path: Path) -> dict[str, TensorRef]:
     order = _contents(archive, f"{root}/byteorder", b"little")
     if order != b"little":
         raise CheckpointError(
-            f"{path} has the byte order {shown(repr(order))}, expected little: load it on the machine "
-            "that wrote it and save it as safetensors"
+            f"{path} has the byte order {shown(repr(order))}, expected little: load it on the "
+            "machine that wrote it and save it as safetensors"
         )
     pickle = _contents(archive, f"{root}/data.pkl")
     described = Tensors(archive, root)
@@ -130,7 +130,7 @@ class Tensors:
         self._globals |= {f"torch.{name}": Constant(name) for name in STORAGES}
 
     def find(self, module: str, name: str) -> Global | None:
-        """What a name in the closed list stands for; any TorchScript class is a bag of attributes."""
+        """What a name in the closed list stands for, or any TorchScript class."""
         if module == "__torch__" or module.startswith("__torch__."):
             return ObjectClass(f"{module}.{name}")
         return self._globals.get(f"{module}.{name}")
@@ -190,8 +190,8 @@ class Tensors:
         ref = TensorRef(self._archive.file, start, storage.dtype, tuple(shape), tuple(stride))
         if offset + ref.span > storage.count:
             raise CheckpointError(
-                f"{self._where} describes a tensor that takes {ref.span} numbers of a storage, from "
-                f"number {offset} on, and the storage has {storage.count}"
+                f"{self._where} describes a tensor that takes {ref.span} numbers from number "
+                f"{offset} of a storage on, and the storage has {storage.count}"
             )
         return ref
 
