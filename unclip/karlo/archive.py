@@ -117,17 +117,19 @@ class Tensors:
         self._root = root
         self._where = archive.file.path
         self._count = 0
-        calls = {
-            "collections.OrderedDict": lambda: {},
-            "torch._utils._rebuild_tensor_v2": self.tensor,
-            "torch._utils._rebuild_parameter": lambda tensor, requires_grad, hooks: tensor,
-            "torch.jit._pickle.restore_type_tag": lambda value, type_name: value,
-            "torch.jit._pickle.build_intlist": lambda values: values,
-            "torch.jit._pickle.build_doublelist": lambda values: values,
-            "torch.jit._pickle.build_boollist": lambda values: values,
-            "torch.jit._pickle.build_tensorlist": lambda values: values,
-        }
-        self._globals: dict[str, Global] = {name: Callee(name, calls[name]) for name in calls}
+        calls = [
+            Callee("collections.OrderedDict", 0, lambda: {}),
+            Callee("torch._utils._rebuild_tensor_v2", 6, self.tensor),
+            Callee(
+                "torch._utils._rebuild_parameter", 3, lambda tensor, requires_grad, hooks: tensor
+            ),
+            Callee("torch.jit._pickle.restore_type_tag", 2, lambda value, type_name: value),
+            Callee("torch.jit._pickle.build_intlist", 1, lambda values: values),
+            Callee("torch.jit._pickle.build_doublelist", 1, lambda values: values),
+            Callee("torch.jit._pickle.build_boollist", 1, lambda values: values),
+            Callee("torch.jit._pickle.build_tensorlist", 1, lambda values: values),
+        ]
+        self._globals: dict[str, Global] = {callee.name: callee for callee in calls}
         self._globals |= {f"torch.{name}": Constant(name) for name in STORAGES}
 
     def find(self, module: str, name: str) -> Global | None:

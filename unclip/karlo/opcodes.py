@@ -22,10 +22,11 @@ MAX_NAME_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What a pickle may call: a function of ours, which gets the arguments as they stand there and
-    raises CheckpointError, ValueError or TypeError where they are not what it takes."""
+    """What a pickle may call: a function of ours, which gets whatever arguments stand there and
+    raises CheckpointError or ValueError where they are not what it takes."""
 
     name: str
+    num_arguments: int
     call: Callable[..., object]
 
 
@@ -75,7 +76,7 @@ def interpret(
         return machine.run()
     except CheckpointError:
         raise
-    except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
+    except (IndexError, KeyError, ValueError, struct.error) as error:
         raise CheckpointError(
             f"{where} is damaged: its pickle makes no sense at byte {machine.at}"
         ) from error
@@ -138,7 +139,7 @@ class Machine:
         return taken
 
     def number(self, form: str) -> int:
-        """The next number, in the form that `struct` calls so."""
+        """The next whole number, in the form that `struct` calls so."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self) -> str:
@@ -173,6 +174,10 @@ class Machine:
         del self.stack[-count:]
         self.push(values)
 
+    def push_float(self) -> None:
+        """A float of 64 bits."""
+        self.push(struct.unpack(">d", self.take(8))[0])
+
     def push_text(self) -> None:
         """A string, its length before it."""
         self.push(self.take(self.number("<I")).decode("utf-8"))
@@ -197,17 +202,17 @@ class Machine:
         """Appends to the list on top."""
         target = self.stack[-1]
         if type(target) is not list:
-            raise TypeError("only lists are appended to")
+            raise ValueError("only lists are appended to")
         target.extend(values)
 
     def set_items(self, values: list[object]) -> None:
         """Sets items of the dict on top."""
         target = self.stack[-1]
         if type(target) is not dict or len(values) % 2:
-            raise TypeError("only dicts have items, and they come in pairs")
+            raise ValueError("only dicts have items, and they come in pairs")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) is not str and type(key) is not int:
-                raise TypeError("keys are names or numbers")
+                raise ValueError("keys are names or numbers")
             target[key] = value
 
     def reduce(self) -> None:
@@ -215,6 +220,8 @@ class Machine:
         arguments, callee = self.stack.pop(), self.stack.pop()
         if type(callee) is not Callee or type(arguments) is not tuple:
             raise self.refusal(f"a call of {_kind(callee)}")
+        if len(arguments) != callee.num_arguments:
+            raise ValueError("another number of arguments")
         self.push(callee.call(*arguments))
 
     def new_object(self) -> None:
@@ -257,7 +264,7 @@ OPERATIONS: Mapping[int, Callable[[Machine], None]] = {
         "K": lambda machine: machine.push(machine.number("<B")),
         "M": lambda machine: machine.push(machine.number("<H")),
         "J": lambda machine: machine.push(machine.number("<i")),
-        "G": lambda machine: machine.push(machine.number(">d")),
+        "G": Machine.push_float,
         "\x8a": Machine.push_long,
         "X": Machine.push_text,
         # containers
