@@ -216,28 +216,20 @@ def flatten(tree: object, where: str) -> dict[str, TensorRef]:
                 raise CheckpointError(f"{where} has two tensors of the name {shown(name)}")
             tensors[name] = value
             continue
-        inner = [(f"{name}.{key}" if name else key, value) for key, value in _parts(value)]
-        # Counted before they are kept: one list can hold itself a hundred thousand times.
-        seen += len(inner)
-        if (
-            seen > MAX_VALUES
-            or depth == MAX_NESTING
-            or any(len(key) > MAX_NAME for key, _ in inner)
-        ):
+        if isinstance(value, Attributes):
+            value = value.values
+        if not isinstance(value, dict | list | tuple):
+            continue
+        # Counted before it is unfolded: one list can hold itself a hundred thousand times.
+        seen += len(value)
+        if seen > MAX_VALUES or depth == MAX_NESTING:
             raise CheckpointError(
-                f"{where} nests its tensors beyond reason: at most {MAX_NESTING} containers deep, "
-                f"{MAX_VALUES} values, and names of {MAX_NAME} characters are read"
+                f"{where} nests its tensors beyond reason: at most {MAX_NESTING} containers deep "
+                f"and {MAX_VALUES} values are read"
             )
-        waiting += [(key, value, depth + 1) for key, value in reversed(inner)]
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        inner = [(f"{name}.{key}" if name else str(key), part, depth + 1) for key, part in parts]
+        if any(len(name) > MAX_NAME for name, _, _ in inner):
+            raise CheckpointError(f"{where} names a tensor by more than {MAX_NAME} characters")
+        waiting += reversed(inner)
     return tensors
-
-
-def _parts(value: object) -> list[tuple[str, object]]:
-    """What a container holds, by name; nothing for a plain value."""
-    if isinstance(value, Attributes):
-        value = value.values
-    if isinstance(value, dict):
-        return [(str(key), part) for key, part in value.items()]
-    if isinstance(value, list | tuple):
-        return [(str(index), part) for index, part in enumerate(value)]
-    return []
