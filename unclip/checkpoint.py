@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unclip.errors import CheckpointError, shown
+from unclip.errors import CheckpointError, first_ten, shown
 from unclip.mapped import TensorRef
 from unclip.safetensors_file import open_safetensors
 
@@ -156,8 +156,7 @@ def check_fit(
         elif tensor.dtype.is_floating_point != target.dtype.is_floating_point:
             problems.append(f"{name} is {tensor.dtype}, expected {target.dtype}")
     if problems:
-        rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise CheckpointError(f"{where} does not fit its config: {'; '.join(problems[:10])}{rest}")
+        raise CheckpointError(f"{where} does not fit its config: {first_ten(problems)}")
 
 
 def load_tensors(

@@ -92,7 +92,7 @@ def _tensor_ref(file: MappedFile, data_start: int, name: str, about: object) -> 
     dtype = DTYPES.get(about["dtype"]) if isinstance(about["dtype"], str) else None
     if dtype is None:
         known = ", ".join(DTYPES)
-        raise CheckpointError(f"{where} is {shown(str(about['dtype']))}, expected one of {known}")
+        raise CheckpointError(f"{where} is {shown(about['dtype'])}, expected one of {known}")
     shape, offsets = about["shape"], about["data_offsets"]
     if not is_shape(shape):
         raise CheckpointError(f"{where} has no possible shape")

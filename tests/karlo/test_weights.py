@@ -168,7 +168,7 @@ class TestShards:
 
     def test_too_many_files(self, tmp_path: Path) -> None:
         index = {"weight_map": {str(n): f"{n}.safetensors" for n in range(1001)}}
-        assert "names more than 1000 files" in refusal(self.write(tmp_path, {}, index))
+        assert "names 1001 files, at most 1000" in refusal(self.write(tmp_path, {}, index))
 
 
 class TestPrefixes:

@@ -41,7 +41,7 @@ class Constant:
 class Attributes:
     """An object of a class that is not looked up: its attributes by name."""
 
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[object, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +211,9 @@ class Machine:
         if type(target) is not dict or len(values) % 2:
             raise ValueError("only dicts have items, and they come in pairs")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if type(key) is not str and type(key) is not int:
-                raise ValueError("keys are names or numbers")
+            # Larger numbers can be made to have one hash, and a dict of those takes for ever.
+            if type(key) is not str and (type(key) is not int or not -(2**63) <= key < 2**63):
+                raise ValueError("keys are names or numbers of 64 bits")
             target[key] = value
 
     def reduce(self) -> None:
@@ -234,10 +235,11 @@ class Machine:
     def build(self) -> None:
         """Gives an object its attributes."""
         state, target = self.stack.pop(), self.stack[-1]
-        if type(state) is not dict or not all(type(name) is str for name in state):
+        if type(state) is not dict:
             raise self.refusal(f"an object to be set up with {_kind(state)}")
         if type(target) is Attributes:
-            target.values.update(state)
+            # Kept as it is: copied for each of many objects, one large dict would take for ever.
+            target.values = state
         elif type(target) is not dict:
             # An OrderedDict's own attributes (state_dict has `_metadata`) are not its items.
             raise self.refusal(f"attributes of {_kind(target)}")

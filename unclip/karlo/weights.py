@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from unclip.checkpoint import check_fit
-from unclip.errors import CheckpointError, shown
+from unclip.errors import CheckpointError, first_ten, shown
 from unclip.karlo.archive import open_archive
 from unclip.mapped import MAX_TENSORS, MappedFile, TensorRef
 from unclip.safetensors_file import MAX_HEADER_BYTES, no_doubles, open_safetensors
@@ -72,17 +72,20 @@ def check_refs(
 def _open_shards(index: Path) -> dict[str, TensorRef]:
     """Opens all the files that an index names; each must hold just what the index says."""
     names = _read_index(index)
+    shards: dict[str, set[str]] = {}
+    for name, shard in names.items():
+        shards.setdefault(shard, set()).add(name)
+    if len(shards) > MAX_SHARDS:
+        raise CheckpointError(f"{index} names {len(shards)} files, at most {MAX_SHARDS}")
     found: dict[str, TensorRef] = {}
-    for shard in sorted(set(names.values())):
+    for shard, said in shards.items():
         refs = open_safetensors(index.with_name(shard))
-        said = {name for name, place in names.items() if place == shard}
-        problems = [f"missing {shown(name)}" for name in names if name in said - refs.keys()]
+        problems = [f"missing {shown(name)}" for name in sorted(said - refs.keys())]
         problems += [f"unknown {shown(name)}" for name in refs if name not in said]
         if problems:
-            rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
             raise CheckpointError(
                 f"{index.with_name(shard)} does not hold what {index.name} says: "
-                f"{'; '.join(problems[:10])}{rest}"
+                f"{first_ten(problems)}"
             )
         found |= refs
     return {name: found[name] for name in names}
@@ -103,11 +106,9 @@ def _read_index(index: Path) -> dict[str, str]:
     for name, shard in names.items():
         if not _is_beside(shard):
             raise CheckpointError(
-                f"{index} puts {shown(name)} into {shown(str(shard))}, expected the name of a "
+                f"{index} puts {shown(name)} into {shown(shard)}, expected the name of a "
                 f"{SAFETENSORS} file beside it"
             )
-    if len(set(names.values())) > MAX_SHARDS:
-        raise CheckpointError(f"{index} names more than {MAX_SHARDS} files")
     return names
 
 
