@@ -271,6 +271,7 @@ class TestPlaces:
             view((2, 3), (3, 1), -1),
             view((2, 3), (3, 1), 2**70),
             view((2, 3), (3,)),
+            view((0,), (1, 1)),
             view((1,) * 65, (1,) * 65),
             view((2, True), (3, 1)),
             view((2.0, 3), (3, 1)),
@@ -359,6 +360,14 @@ class TestTrees:
 
 
 class TestOtherFiles:
+    def test_a_description_that_has_changed(self, tmp_path: Path) -> None:
+        """Transposed by one byte, it would still describe a tensor that can be."""
+        torch.save({"w": torch.arange(4.0).reshape(2, 2)}, tmp_path / "x.bin")
+        content = (tmp_path / "x.bin").read_bytes()
+        strides = content.index(b"K\x02K\x01\x86")
+        (tmp_path / "x.bin").write_bytes(content[: strides + 1] + b"\x01" + content[strides + 2 :])
+        refusal(tmp_path / "x.bin", "x/data.pkl has changed")
+
     @pytest.mark.parametrize("content", [b"x", b"PK", b"PK\3\4", b"\x80\x02}.", b"\x1f\x8b" * 40])
     def test_no_archives(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x.bin").write_bytes(content)

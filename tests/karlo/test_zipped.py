@@ -205,6 +205,14 @@ class TestDirectory:
         at, form = END_FIELDS[field]
         refusal(path, put(content, len(content) + at, form, value))
 
+    def test_entries_that_are_not_counted(self, path: Path) -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("archive/more", b"")
+        content = path.read_bytes()
+        (count,) = struct.unpack_from("<H", content, len(content) - 12)
+        content = put(content, len(content) - 12, "<H", count - 1)
+        assert "directory is longer than its entries" in refusal(path, content)
+
     def test_something_before_or_behind(self, path: Path) -> None:
         """A file that is a zip file and something else at once."""
         content = path.read_bytes()

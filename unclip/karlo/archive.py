@@ -15,7 +15,7 @@ import torch
 from unclip.errors import CheckpointError, shown
 from unclip.karlo.opcodes import Attributes, Callee, Constant, Global, ObjectClass, interpret
 from unclip.karlo.zipped import ZipFile
-from unclip.mapped import MAX_TENSORS, MappedFile, TensorRef, are_counts, is_shape
+from unclip.mapped import MappedFile, TensorRef, are_counts, is_shape
 
 STORAGES = {
     "DoubleStorage": torch.float64,
@@ -116,7 +116,6 @@ class Tensors:
         self._archive = archive
         self._root = root
         self._where = archive.file.path
-        self._count = 0
         calls = [
             Callee("collections.OrderedDict", 0, lambda: {}),
             Callee("torch._utils._rebuild_tensor_v2", 6, self.tensor),
@@ -177,9 +176,6 @@ class Tensors:
         Raises:
             CheckpointError: it is none, or it does not lie within the storage.
         """
-        self._count += 1
-        if self._count > MAX_TENSORS:
-            raise CheckpointError(f"{self._where} describes more than {MAX_TENSORS} tensors")
         if (
             not isinstance(storage, Storage)
             or not is_shape(shape)
