@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from unclip.errors import CheckpointError, shown
 
-MAX_OPCODES = 500_000
-"""A tensor takes about 30 operations, Karlo's largest file fewer than 900 tensors."""
+MAX_OPCODES = 250_000
+"""A tensor takes about 40 operations, and Karlo's largest file has fewer than 900 of them."""
 MAX_OPEN_MARKS = 100
 MAX_NAME_BYTES = 1000
 
