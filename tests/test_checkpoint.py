@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from unclip import checkpoint
 from unclip.checkpoint import (
-    MAX_TENSORS,
     StageFolder,
     load_stage,
     load_tensors,
@@ -22,6 +21,7 @@ from unclip.checkpoint import (
     save_stage,
 )
 from unclip.errors import CheckpointError
+from unclip.mapped import MAX_TENSORS
 
 
 def tensors(value: float = 1.5) -> dict[str, Tensor]:

@@ -18,17 +18,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unclip.errors import CheckpointError
+from unclip.errors import CheckpointError, first_ten, shown
+from unclip.mapped import TensorRef
+from unclip.safetensors_file import open_safetensors
 
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-MAX_HEADER_BYTES = 25_000_000
-MAX_TENSORS = 100_000
 FORMAT = 1
 
 
@@ -119,44 +119,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Reads a safetensors file, with caps on its header before anything is allocated.
+    """Maps the tensors of a safetensors file: their pages are read when they are touched.
 
     Raises:
-        CheckpointError: it is missing, truncated, not safetensors (a pickle, say), or its header is
-            larger than 25 MB, names more than 100,000 tensors, or names one twice.
+        CheckpointError: `open_safetensors` refuses the file.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            size = path.stat().st_size
-            if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-                raise CheckpointError(
-                    f"{path} is not a whole safetensors file (only safetensors is read): its "
-                    f"header would be {length} bytes of {size}, at most {MAX_HEADER_BYTES}"
-                )
-            header = json.loads(file.read(length), object_pairs_hook=_no_doubles)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not safetensors, and only safetensors is read") from error
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path} is not safetensors, and only safetensors is read")
-    if len(header) > MAX_TENSORS:
-        raise CheckpointError(f"{path} names {len(header)} tensors, at most {MAX_TENSORS}")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
-    return found
+    return {name: ref.load() for name, ref in open_safetensors(Path(path)).items()}
 
 
 def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -165,20 +133,30 @@ def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
     Raises:
         CheckpointError: something differs; the first ten are listed.
     """
-    wanted = module.state_dict()
-    problems = [f"missing {name}" for name in wanted if name not in tensors]
-    problems += [f"unknown {name}" for name in tensors if name not in wanted]
-    for name, tensor in tensors.items():
-        if name not in wanted:
+    check_fit(tensors, module.state_dict(), where)
+
+
+def check_fit(
+    found: Mapping[str, Tensor | TensorRef], wanted: Mapping[str, Tensor], where: str
+) -> None:
+    """Compares names, shapes and kinds of tensors, read or not, with those of `wanted` (on the meta
+    device, say).
+
+    Raises:
+        CheckpointError: something differs; the first ten are listed.
+    """
+    problems = [f"missing {name}" for name in wanted if name not in found]
+    problems += [f"unknown {shown(name)}" for name in found if name not in wanted]
+    for name, target in wanted.items():
+        if name not in found:
             continue
-        target = wanted[name]
-        if tensor.shape != target.shape:
+        tensor = found[name]
+        if tuple(tensor.shape) != tuple(target.shape):
             problems.append(f"{name} is {tuple(tensor.shape)}, expected {tuple(target.shape)}")
-        elif tensor.is_floating_point() != target.is_floating_point():
+        elif tensor.dtype.is_floating_point != target.dtype.is_floating_point:
             problems.append(f"{name} is {tensor.dtype}, expected {target.dtype}")
     if problems:
-        rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise CheckpointError(f"{where} does not fit its config: {'; '.join(problems[:10])}{rest}")
+        raise CheckpointError(f"{where} does not fit its config: {first_ten(problems)}")
 
 
 def load_tensors(

@@ -61,6 +61,21 @@ class CancelledError(UnCLIPError):
     exit_code = 130
 
 
+def shown(text: object) -> str:
+    """What a file has for a name, fit for one line of a message: short, without control signs, and
+    of what is no text only the type."""
+    if not isinstance(text, str):
+        return f"a {type(text).__name__}"
+    short = text if len(text) <= 120 else f"{text[:120]}..."
+    return short if short.isprintable() else ascii(short)
+
+
+def first_ten(problems: list[str]) -> str:
+    """As many problems as a line can hold, and how many more there are."""
+    rest = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return f"{'; '.join(problems[:10])}{rest}"
+
+
 def run_command(work: Callable[[], str]) -> int:
     """Runs a module's command: prints what it returns, or its error as one line; returns the exit
     code."""
