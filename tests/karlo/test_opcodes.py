@@ -216,7 +216,7 @@ PLAIN = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.tuples(inner, inner, inner, inner)
-        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.dictionaries(st.text() | st.integers(-(2**63), 2**63 - 1), inner)
     ),
     max_leaves=8,
 )
