@@ -114,9 +114,8 @@ class Bench:
 
 def sampled(pipe: UnCLIPPipeline, settings: Settings) -> UnCLIPPipeline:
     """Returns the same networks with other defaults, stored so, and without upsamplers."""
-    prior, decoder = (
-        copy.copy(stored(part, settings.weights)) for part in (pipe.prior, pipe.decoder)
-    )
+    prior = copy.copy(stored(pipe.prior, settings.weights))
+    decoder = copy.copy(stored(pipe.decoder, settings.weights))
     prior.config = replace(pipe.prior.config, sampling=settings.prior)
     decoder.config = replace(pipe.decoder.config, sampling=settings.decoder)
     return UnCLIPPipeline(pipe.clip, prior, decoder, record=pipe.record)
