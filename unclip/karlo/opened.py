@@ -5,7 +5,7 @@ Loading reads all of it (`read`), converting reads a tensor at a time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from unclip.checkpoint import StageFolder
 
 
+@runtime_checkable
 class LazyTensor(Protocol):
     """A tensor of known type and shape that is read when asked for.
 
@@ -31,6 +32,10 @@ class LazyTensor(Protocol):
 
     def load(self) -> Tensor:
         """Reads it; mapped where it lies in the file as it is wanted."""
+        ...
+
+    def release(self) -> None:
+        """Lets go of the memory that reading took, once the tensor is of no more use."""
         ...
 
 
