@@ -17,9 +17,9 @@ from prior.config import PriorConfig
 from prior.model import Prior
 from unclip.clip.names import rename_hugging_face
 from unclip.errors import CheckpointError
+from unclip.karlo.load import is_karlo, open_karlo
 from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.karlo.original import (
-    is_original,
     open_decoder,
     open_original,
     open_prior,
@@ -182,8 +182,10 @@ def contents(state: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]
 
 class TestFolder:
     def test_is_recognised(self, folder: Path, tmp_path: Path):
-        assert is_original(folder)
-        assert not is_original(tmp_path)
+        assert is_karlo(folder)
+        assert not is_karlo(tmp_path)
+        assert open_karlo(folder, "mine").name == "mine"
+        assert open_karlo(folder).name == folder.name
 
     def test_without_a_prior_it_is_for_variations(self, copy: Copy):
         (copy.path / FILES["prior"]).unlink()

@@ -42,11 +42,6 @@ CLAMP = 10.0
 LICENCE = "creativeml-openrail-m"
 
 
-def is_original(folder: Path) -> bool:
-    """Whether a folder holds Karlo as Kakao published it, or a part of it."""
-    return any(any(folder.glob(pattern)) for pattern in (DECODER, PRIOR, UPSAMPLER))
-
-
 def open_original(folder: str | Path, name: str | None = None) -> OpenModel:
     """Opens a folder of Kakao's files; without the prior's it is a model of image variations.
 

@@ -24,8 +24,12 @@ class Reshaped:
         return self.ref.dtype
 
     def load(self) -> Tensor:
-        """Reads it; copied where the shape asks for it."""
-        return self.ref.load().reshape(self.shape)
+        """Reads it; where the shape asks for a copy, the pages of the file are given back."""
+        stored = self.ref.load()
+        tensor = stored.reshape(self.shape)
+        if tensor.data_ptr() != stored.data_ptr():
+            self.ref.release()
+        return tensor
 
     def release(self) -> None:
         """Lets go of the pages that reading has touched."""
