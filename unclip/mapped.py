@@ -102,6 +102,10 @@ class TensorRef:
         elements = self.file.elements(self.dtype, self.start, self.span)
         return elements.as_strided(self.shape, self.stride)
 
+    def release(self) -> None:
+        """Lets go of the memory that reading took, once the tensor is of no more use."""
+        self.file.release(self.start, self.start + self.span * self.dtype.itemsize)
+
     def load_as(self, dtype: torch.dtype) -> Tensor:
         """The tensor as `dtype`: mapped if it is of that type, else a copy, of which no more than
         one is in memory beside its pages. For a file into which nothing was written yet."""
@@ -109,7 +113,7 @@ class TensorRef:
         if tensor.dtype == dtype:
             return tensor
         converted = tensor.to(dtype)
-        self.file.release(self.start, self.start + self.span * self.dtype.itemsize)
+        self.release()
         return converted
 
 

@@ -2,7 +2,8 @@
 and back to open_clip's, under which CLIP is trained."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -72,6 +73,41 @@ _HUGGING_FACE_IGNORED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class OpenClipPlace:
+    """Where one of our tensors stands among open_clip's (and OpenAI's)."""
+
+    name: str
+    """The file's own name for the tensor."""
+    third: int | None = None
+    """Which third of its rows it is, where queries, keys and values are one matrix."""
+    transposed: bool = False
+
+
+def open_clip_places(names: Iterable[str]) -> dict[str, OpenClipPlace]:
+    """Finds what open_clip's tensors are in ours; those that are no weights are left out.
+
+    Raises:
+        CheckpointError: a tensor belongs to another architecture.
+    """
+    found: dict[str, OpenClipPlace] = {}
+    for source in names:
+        # open_clip's CustomTextCLIP keeps its text tower one level down.
+        name = source.removeprefix("text.")
+        if name.rpartition(".")[2] in _OPEN_CLIP_IGNORED:
+            continue
+        fused = re.fullmatch(r"(.*\.)attn\.in_proj_(weight|bias)", name)
+        if fused:
+            prefix = _rename(fused[1], _OPEN_CLIP, {}, source)
+            for third, letter in enumerate("qkv"):
+                found[f"{prefix}attn1.to_{letter}.{fused[2]}"] = OpenClipPlace(source, third)
+        else:
+            ours = _rename(name, _OPEN_CLIP, _OPEN_CLIP_BLOCK, source)
+            transposed = name in _OPEN_CLIP_TRANSPOSED
+            found[ours] = OpenClipPlace(source, transposed=transposed)
+    return found
+
+
 def rename_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames, splits the fused projections, transposes the matrices that stand on the right.
 
@@ -79,19 +115,11 @@ def rename_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: a tensor belongs to another architecture.
     """
     found: dict[str, Tensor] = {}
-    for source, tensor in tensors.items():
-        # open_clip's CustomTextCLIP keeps its text tower one level down.
-        name = source.removeprefix("text.")
-        if name in _OPEN_CLIP_IGNORED:
-            continue
-        fused = re.fullmatch(r"(.*\.)attn\.in_proj_(weight|bias)", name)
-        if fused:
-            prefix = _rename(fused[1], _OPEN_CLIP, {}, source)
-            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-                found[f"{prefix}attn1.to_{letter}.{fused[2]}"] = part
-        else:
-            ours = _rename(name, _OPEN_CLIP, _OPEN_CLIP_BLOCK, source)
-            found[ours] = tensor.T if name in _OPEN_CLIP_TRANSPOSED else tensor
+    for ours, place in open_clip_places(tensors).items():
+        tensor = tensors[place.name]
+        if place.third is not None:
+            tensor = tensor.chunk(3)[place.third]
+        found[ours] = tensor.T if place.transposed else tensor
     return _finish(found)
 
 

@@ -91,7 +91,7 @@ def from_open_clip(
     config = _infer(
         found,
         text_heads=text.get("heads", 8),
-        image_heads=_get(found, "image.class_embedding").numel() // vision.get("head_width", 64),
+        image_heads=_get(found, "image.class_embedding", 1).numel() // vision.get("head_width", 64),
         activation="quick_gelu" if quick_gelu else "gelu",
         eps=text_eps,
         pixels=(mean, std),
@@ -106,7 +106,7 @@ def from_openai(tensors: Mapping[str, Tensor]) -> tuple[CLIPConfig, dict[str, Te
     Raises:
         CheckpointError: the weights are of another architecture.
     """
-    heads = _get(tensors, "ln_final.weight").numel() // OPENAI_HEAD_DIM
+    heads = _get(tensors, "ln_final.weight", 1).numel() // OPENAI_HEAD_DIM
     model_config = {"text_cfg": {"heads": heads}, "vision_cfg": {"head_width": OPENAI_HEAD_DIM}}
     return from_open_clip(tensors, model_config, quick_gelu=True)
 
@@ -176,15 +176,15 @@ def _infer(
     clean: Clean,
 ) -> CLIPConfig:
     """Reads the sizes off the tensors."""
-    vocab_size, text_width = _get(tensors, "text.token_embedding.weight").shape
-    image_width, _, patch_size, _ = _get(tensors, "image.patch_embedding.weight").shape
-    num_patches = len(_get(tensors, "image.position_embedding")) - 1
+    vocab_size, text_width = _get(tensors, "text.token_embedding.weight", 2).shape
+    image_width, _, patch_size, _ = _get(tensors, "image.patch_embedding.weight", 4).shape
+    num_patches = len(_get(tensors, "image.position_embedding", 2)) - 1
     text = TextConfig(
         width=text_width,
         num_layers=_count_blocks(tensors, "text"),
         num_heads=text_heads,
-        mlp_dim=len(_get(tensors, "text.blocks.0.ff.net.0.proj.bias")),
-        context_length=len(_get(tensors, "text.position_embedding")),
+        mlp_dim=len(_get(tensors, "text.blocks.0.ff.net.0.proj.bias", 1)),
+        context_length=len(_get(tensors, "text.position_embedding", 2)),
         vocab_size=vocab_size,
         clean=clean,
     )
@@ -192,20 +192,24 @@ def _infer(
         width=image_width,
         num_layers=_count_blocks(tensors, "image"),
         num_heads=image_heads,
-        mlp_dim=len(_get(tensors, "image.blocks.0.ff.net.0.proj.bias")),
+        mlp_dim=len(_get(tensors, "image.blocks.0.ff.net.0.proj.bias", 1)),
         patch_size=patch_size,
         image_size=patch_size * math.isqrt(num_patches),
         mean=pixels[0],
         std=pixels[1],
     )
-    embed_dim = len(_get(tensors, "text.projection.weight"))
+    embed_dim = len(_get(tensors, "text.projection.weight", 2))
     return CLIPConfig(embed_dim=embed_dim, text=text, image=image, activation=activation, eps=eps)
 
 
-def _get(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def _get(tensors: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
     if name not in tensors:
         raise CheckpointError(
             f"these weights lack {name}, so they are no whole CLIP with a vision transformer"
+        )
+    if tensors[name].ndim != axes:
+        raise CheckpointError(
+            f"these weights have {name} of shape {tuple(tensors[name].shape)}, expected {axes} axes"
         )
     return tensors[name]
 

@@ -115,4 +115,9 @@ def _fill(module: nn.Module, refs: Mapping[str, LazyTensor], dtype: torch.dtype)
 def _load(ref: LazyTensor, dtype: torch.dtype) -> Tensor:
     if isinstance(ref, TensorRef):
         return ref.load_as(dtype)
-    return ref.load().to(dtype)
+    tensor = ref.load()
+    if tensor.dtype == dtype:
+        return tensor
+    converted = tensor.to(dtype)
+    ref.release()
+    return converted

@@ -38,6 +38,9 @@ class GivenTensor:
         """Returns it."""
         return self._tensor
 
+    def release(self) -> None:
+        """Does nothing: it is small, and no file could give it again."""
+
 
 def open_clip(folder: Path, *, with_images: bool) -> OpenStage:
     """Opens `text_encoder`, `tokenizer`, and for image variations `image_encoder` and

@@ -12,6 +12,7 @@ from unclip.karlo.diffusers_index import INDEX, is_diffusers_index
 from unclip.karlo.diffusers_layout import open_diffusers
 from unclip.karlo.json_file import read_json
 from unclip.karlo.opened import OpenModel
+from unclip.karlo.original import open_original
 
 ORIGINAL = {
     "prior": re.compile(r"prior-ckpt-.*\.ckpt"),
@@ -40,7 +41,7 @@ def open_karlo(folder: Path, name: str | None = None) -> OpenModel:
     """
     if _is_diffusers(folder):
         return open_diffusers(folder, name)
-    raise CheckpointError(f"{folder} is no model in diffusers' layout")
+    return open_original(folder, name)
 
 
 def _is_diffusers(folder: Path) -> bool:

@@ -34,6 +34,10 @@ class LazyTensor(Protocol):
         """Reads it; mapped where it lies in the file as it is wanted."""
         ...
 
+    def release(self) -> None:
+        """Lets go of the memory that reading took, once the tensor is of no more use."""
+        ...
+
 
 @dataclass(frozen=True)
 class OpenStage:
