@@ -26,6 +26,7 @@ def sample_images(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     sampler: SamplerName | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     eta: float = 0.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
@@ -35,6 +36,7 @@ def sample_images(
         text: the prompts' features; None paints from the embedding alone (variations).
         null_text: the empty prompt's features, for a decoder without a learned text null.
         num_steps, guidance_scale, sampler: None takes the checkpoint's defaults.
+        guidance_interval: fractions of the time outside of which guidance is off; None as well.
         eta: noise of the DDIM sampler, 0 deterministic, 1 ancestral.
 
     Raises:
@@ -43,8 +45,9 @@ def sample_images(
     defaults = decoder.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+    interval = defaults.guidance_interval if guidance_interval is None else guidance_interval
 
-    network = _network(decoder, image_embed, text, null_text, scale, num_steps)
+    network = _network(decoder, image_embed, text, null_text, scale, num_steps, interval)
     schedule = build_schedule(decoder.config.diffusion)
     denoiser = Denoiser(network, schedule, decoder.config.diffusion)
 
@@ -63,6 +66,7 @@ def _network(
     null_text: TextFeatures | None,
     scale: float,
     num_steps: int,
+    interval: tuple[float, float] | None,
 ) -> Network:
     """Closes the decoder over its conditions: all that is constant over the steps, or known for
     each step."""
@@ -87,7 +91,7 @@ def _network(
         lambda x, t: call(x, t, both),
         scale,
         channels=3,
-        interval=decoder.config.sampling.guidance_interval,
+        interval=interval,
         num_timesteps=schedule_length,
     )
 

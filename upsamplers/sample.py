@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unclip.diffusion.denoiser import Denoiser
+from unclip.diffusion.gaussian import q_sample
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName, run_sampler
-from unclip.diffusion.schedules import build_schedule, respace
+from unclip.diffusion.schedules import build_schedule, respace, times_below
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
 
@@ -21,6 +22,7 @@ def upsample(
     noise: Noise,
     num_steps: int | None = None,
     sampler: SamplerName | None = None,
+    start: float = 1.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
@@ -28,12 +30,13 @@ def upsample(
     Args:
         images: any size that the network's levels divide; it was made for `config.low_size`.
         num_steps, sampler: None takes the checkpoint's defaults.
-
+        start: fraction of the time, in (0, 1], at which sampling begins: below 1 from the enlarged
+            picture, noised as far as that time has it (SDEdit, arXiv 2108.01073), else from noise.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
     dtype = upsampler.unet.conv_in.weight.dtype
-    low_res = images.clamp(-1, 1)
+    low_res = clean = images.clamp(-1, 1)
     level = None
     if config.tells_augmentation:
         level = torch.full((len(images),), defaults.augmentation, device=images.device)
@@ -43,7 +46,7 @@ def upsample(
 
     # All that depends on the time is computed before the loop.
     schedule = build_schedule(config.diffusion)
-    times = respace(schedule.num_timesteps, num_steps)
+    times = respace(times_below(schedule.num_timesteps, start), num_steps)
     steps = {
         t: upsampler.modulations(torch.full((len(images),), t, device=images.device), level)
         for t in times
@@ -53,6 +56,8 @@ def upsample(
         return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
 
     x = noise((3, *low_res.shape[-2:])).to(images.device)
+    if start < 1:
+        x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
     denoiser = Denoiser(network, schedule, config.diffusion)
     name = sampler or defaults.sampler
     return run_sampler(name, denoiser, x, times, noise, callback=callback).clamp(-1, 1)
