@@ -6,13 +6,16 @@ from torch import Tensor
 
 from decoder.model import Condition, Decoder
 from unclip.clip.features import TextFeatures
-from unclip.diffusion.denoiser import Denoiser, Network
+from unclip.diffusion.affine import run_steps
+from unclip.diffusion.denoiser import Denoiser, Network, Prepared
 from unclip.diffusion.guidance import guide
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
-from unclip.diffusion.sampling import SamplerName, run_sampler
+from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
+from unclip.nn.graphs import step_recorder
+from unclip.nn.spatial_attention import Context
 
 
 @torch.inference_mode()
@@ -55,7 +58,8 @@ def sample_images(
     x = noise((3, size, size)).to(image_embed.device)
     times = respace(schedule.num_timesteps, num_steps)
     name = sampler or defaults.sampler
-    x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)
+    record = step_recorder(decoder.unet)
+    x = run_steps(name, denoiser, x, times, noise, record, eta=eta, callback=callback)
     return x.clamp(-1, 1)
 
 
@@ -82,13 +86,18 @@ def _network(
         steps[len(both.embed), t] = modulations
         steps[rows, t] = tuple(m[:rows] for m in modulations)
 
-    def call(x: Tensor, t: int, condition: Condition) -> Tensor:
-        dtype = condition.embed.dtype
-        return decoder.unet(x.to(dtype), steps[len(x), t], condition.context)
+    dtype = both.embed.dtype
+
+    def call(x: Tensor, modulations: tuple[Tensor, ...], context: Context) -> Tensor:
+        return decoder.unet(x.to(dtype), modulations, context)
+
+    def part(condition: Condition) -> Prepared:
+        count = len(condition.embed)
+        return Prepared(call, lambda t: steps[count, t], condition.context)
 
     return guide(
-        lambda x, t: call(x, t, cond),
-        lambda x, t: call(x, t, both),
+        part(cond),
+        part(both),
         scale,
         channels=3,
         interval=interval,

@@ -4,12 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unclip.diffusion.denoiser import Denoiser
+from unclip.diffusion.affine import run_steps
+from unclip.diffusion.denoiser import Denoiser, Prepared
 from unclip.diffusion.gaussian import q_sample
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
-from unclip.diffusion.sampling import SamplerName, run_sampler
+from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
+from unclip.nn.graphs import step_recorder
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
 
@@ -52,12 +54,13 @@ def upsample(
         for t in times
     }
 
-    def network(x: Tensor, t: int) -> Tensor:
-        return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
+    def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+        return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), modulations)
 
     x = noise((3, *low_res.shape[-2:])).to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
+    network = Prepared(call, steps.__getitem__, low_res)
     denoiser = Denoiser(network, schedule, config.diffusion)
-    name = sampler or defaults.sampler
-    return run_sampler(name, denoiser, x, times, noise, callback=callback).clamp(-1, 1)
+    name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)
+    return run_steps(name, denoiser, x, times, noise, record, callback=callback).clamp(-1, 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +12,21 @@ from unclip.diffusion.schedules import DiffusionConfig, Schedule
 
 Network = Callable[[Tensor, int], Tensor]
 """x_t and t to the network's raw answer; the conditions are already inside."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network with its conditions beside it, so that a step can be recorded (`affine`)."""
+
+    function: Callable[[Tensor, Any, Any], Tensor]
+    """x_t, what changes with the time, and what does not, to the network's raw answer."""
+    at: Callable[[int], Any]
+    """The time to what changes with it: a tensor, or tuples of them."""
+    constant: Any
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        """Answers as a `Network`."""
+        return self.function(x, self.at(t), self.constant)
 
 
 class Denoised(NamedTuple):
