@@ -8,14 +8,17 @@ from torch import Tensor
 
 from decoder.model import Condition, Decoder
 from unclip.clip.features import TextFeatures
-from unclip.diffusion.denoiser import Denoiser, Network
+from unclip.diffusion.affine import run_steps
+from unclip.diffusion.denoiser import Denoiser, Network, Prepared
 from unclip.diffusion.guidance import guide
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
-from unclip.diffusion.sampling import SamplerName, run_sampler
+from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
 from unclip.nn.fast import Run, fast
+from unclip.nn.graphs import step_recorder
+from unclip.nn.spatial_attention import Context
 
 
 @torch.inference_mode()
@@ -29,6 +32,7 @@ def sample_images(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     sampler: SamplerName | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     eta: float = 0.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
@@ -38,6 +42,7 @@ def sample_images(
         text: the prompts' features; None paints from the embedding alone (variations).
         null_text: the empty prompt's features, for a decoder without a learned text null.
         num_steps, guidance_scale, sampler: None takes the checkpoint's defaults.
+        guidance_interval: fractions of the time outside of which guidance is off; None as well.
         eta: noise of the DDIM sampler, 0 deterministic, 1 ancestral.
 
     Raises:
@@ -46,6 +51,7 @@ def sample_images(
     defaults = decoder.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
+    interval = defaults.guidance_interval if guidance_interval is None else guidance_interval
 
     schedule = build_schedule(decoder.config.diffusion)
     times = respace(schedule.num_timesteps, num_steps)
@@ -55,33 +61,39 @@ def sample_images(
     x = noise((3, size, size)).to(image_embed.device)
     name = sampler or defaults.sampler
     with fast(decoder.unet) as run:
-        network = _network(decoder, run, both, len(x), times, scale)
+        record = step_recorder(decoder.unet)
+        if record is None:
+            # A recording serves prompts of every length, so there keys are masked.
+            both = both._replace(context=both.context.sliced())
+        network = _network(decoder, run, both, len(x), times, scale, interval)
         denoiser = Denoiser(network, schedule, decoder.config.diffusion)
-        x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)
+        x = run_steps(name, denoiser, x, times, noise, record, eta=eta, callback=callback)
     return x.clamp(-1, 1)
 
 
 def _network(
-    decoder: Decoder, run: Run, both: Condition, rows: int, times: Sequence[int], scale: float
+    decoder: Decoder,
+    run: Run,
+    both: Condition,
+    rows: int,
+    times: Sequence[int],
+    scale: float,
+    interval: tuple[float, float] | None,
 ) -> Network:
     """Closes the network over its conditions: all that is constant over the steps, or known for
     each step."""
     steps = decoder.unet.modulations_of_steps(times, both.embed)
-    context, dtype = both.context.sliced(), both.embed.dtype
-    own_context = context.first(rows)
+    context, dtype = both.context, both.embed.dtype
 
-    def guided(x: Tensor, t: int) -> Tensor:
-        return run(x.to(dtype), steps[t], context)
-
-    def conditional(x: Tensor, t: int) -> Tensor:
-        return run(x.to(dtype), tuple(m[:rows] for m in steps[t]), own_context)
+    def call(x: Tensor, modulations: tuple[Tensor, ...], context: Context) -> Tensor:
+        return run(x.to(dtype), modulations, context)
 
     return guide(
-        conditional,
-        guided,
+        Prepared(call, lambda t: tuple(m[:rows] for m in steps[t]), context.first(rows)),
+        Prepared(call, steps.__getitem__, context),
         scale,
         channels=3,
-        interval=decoder.config.sampling.guidance_interval,
+        interval=interval,
         num_timesteps=decoder.config.diffusion.num_timesteps,
     )
 

@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prior.model import Prior
+from prior.model import Prefix, Prior
 from unclip.clip.features import TextFeatures
-from unclip.diffusion.denoiser import Denoiser, Network
+from unclip.diffusion.affine import run_steps
+from unclip.diffusion.denoiser import Denoiser, Network, Prepared
 from unclip.diffusion.guidance import guide
 from unclip.diffusion.noise import Noise
-from unclip.diffusion.samplers import Callback, sample_ddpm
+from unclip.diffusion.samplers import Callback
 from unclip.diffusion.schedules import build_schedule, respace
+from unclip.nn.graphs import step_recorder
 
 
 class CandidateNoise:
@@ -84,7 +86,7 @@ def sample_image_embed(
     draws = CandidateNoise(noise, candidates)
     x = draws((prior.config.embed_dim,)).to(text.embed.device)
     times = respace(schedule.num_timesteps, num_steps)
-    x = sample_ddpm(denoiser, x, times, draws, callback=callback)
+    x = run_steps("ddpm", denoiser, x, times, draws, step_recorder(prior), callback=callback)
     embeds = prior.unwhiten(x.float())
     return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)
 
@@ -99,8 +101,13 @@ def _network(
     both = prior.prepare(text).repeat(candidates)
     cond = both.half() if guided else both
 
-    def call(x: Tensor, t: int, prefix) -> Tensor:
-        times = torch.full((len(x),), t, device=x.device)
-        return prior.step(x.to(text.hidden.dtype), times, prefix)
+    dtype = text.hidden.dtype
 
-    return guide(lambda x, t: call(x, t, cond), lambda x, t: call(x, t, both), scale)
+    def call(x: Tensor, times: Tensor, prefix: Prefix) -> Tensor:
+        return prior.step(x.to(dtype), times, prefix)
+
+    def part(prefix: Prefix) -> Prepared:
+        mask = prefix.mask
+        return Prepared(call, lambda t: torch.full((len(mask),), t, device=mask.device), prefix)
+
+    return guide(part(cond), part(both), scale)

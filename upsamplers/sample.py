@@ -6,12 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unclip.diffusion.denoiser import Denoiser
+from unclip.diffusion.affine import run_steps
+from unclip.diffusion.denoiser import Denoiser, Prepared, Relay
+from unclip.diffusion.gaussian import q_sample
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
-from unclip.diffusion.sampling import SamplerName, run_sampler
-from unclip.diffusion.schedules import build_schedule, respace
-from unclip.nn.fast import fast
+from unclip.diffusion.sampling import SamplerName
+from unclip.diffusion.schedules import build_schedule, respace, times_below
+from unclip.nn.fast import Run, fast
+from unclip.nn.graphs import step_recorder
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
 
@@ -24,6 +27,7 @@ def upsample(
     noise: Noise,
     num_steps: int | None = None,
     sampler: SamplerName | None = None,
+    start: float = 1.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
@@ -31,12 +35,13 @@ def upsample(
     Args:
         images: any size that the network's levels divide; it was made for `config.low_size`.
         num_steps, sampler: None takes the checkpoint's defaults.
-
+        start: fraction of the time, in (0, 1], at which sampling begins: below 1 from the enlarged
+            picture, noised as far as that time has it (SDEdit, arXiv 2108.01073), else from noise.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
     dtype = upsampler.unet.conv_in.weight.dtype
-    low_res = images.clamp(-1, 1)
+    low_res = clean = images.clamp(-1, 1)
     level = defaults.augmentation if config.tells_augmentation else None
     if level is not None:
         levels = torch.full((len(images),), level, device=images.device)
@@ -46,18 +51,30 @@ def upsample(
 
     # All that depends on the time is computed before the loop.
     schedule = build_schedule(config.diffusion)
-    times = respace(schedule.num_timesteps, num_steps)
+    times = respace(times_below(schedule.num_timesteps, start), num_steps)
     steps = upsampler.modulations_of_steps(times, level)
+
     x = noise((3, *low_res.shape[-2:])).to(images.device)
-    name = sampler or defaults.sampler
+    if start < 1:
+        x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
+    name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)
     with ExitStack() as stack:
-        networks = dict.fromkeys((upsampler.unet, upsampler.network(last=True)))
-        runs = {unet: stack.enter_context(fast(unet)) for unet in networks}
-
-        def network(x: Tensor, t: int) -> Tensor:
-            unet = upsampler.network(last=t == times[-1])
-            return runs[unet](torch.cat([x.to(dtype), low_res], dim=1), steps[t])
-
+        first, last = upsampler.unet, upsampler.network(last=True)
+        network = _prepared(stack.enter_context(fast(first)), steps, low_res, "first")
+        if last is not first:
+            final = _prepared(stack.enter_context(fast(last)), steps, low_res, "last")
+            network = Relay(network, final, times[-1])
         denoiser = Denoiser(network, schedule, config.diffusion)
-        x = run_sampler(name, denoiser, x, times, noise, callback=callback)
+        x = run_steps(name, denoiser, x, times, noise, record, callback=callback)
     return x.clamp(-1, 1)
+
+
+def _prepared(
+    run: Run, steps: dict[int, tuple[Tensor, ...]], low_res: Tensor, label: str
+) -> Prepared:
+    """Closes a network over what it is told beside the sample."""
+
+    def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+        return run(torch.cat([x.to(low_res.dtype), low_res], dim=1), modulations)
+
+    return Prepared(call, steps.__getitem__, low_res, label)

@@ -75,6 +75,28 @@ def test_settings(unclip: Command) -> None:
     assert record.machine.dtype == "bfloat16"
 
 
+def test_quality(unclip: Command) -> None:
+    arguments = ["generate", "x", "--seed", "2", "--model", "../tiny", "--size", "256"]
+    done = unclip(*arguments, "--out", "a", "--quality", "draft", "--sampler", "ddim", "-v")
+    assert done.code == 0
+    assert done.err.splitlines()[2:] == [
+        "quality draft: prior 3 steps; decoder 4 steps of ddim, guided from 0.8 to 0.2 of the "
+        "time; upsampler 2 steps of ddim from 0.5 of the time",
+        "the model's own: prior 3 steps; decoder 4 steps of dpmpp_2m, guided; upsampler 2 steps "
+        "of ddim",
+    ]
+    more = ["--sampler", "ddim", "--guidance-interval", "0.2", "0.8", "--super-res-start", "0.5"]
+    more += ["--super-res-steps", "2", "--super-res-sampler", "ddim", "--prior-steps", "3"]
+    assert "quality" not in unclip(*arguments, "--out", "b", *more).err
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert unclip("repro", "a.png", "--model", "../tiny", "--json").json["equal"] is True
+    done = unclip(*arguments, "--out", "c", "-v")
+    assert done.err.splitlines()[2:] == [
+        "quality standard: prior 3 steps; decoder 4 steps of dpmpp_2m, guided; upsampler 2 steps "
+        "of ddim"
+    ]
+
+
 def test_grid(unclip: Command, here: Path) -> None:
     done = unclip("generate", "x", "-n", "3", "--seed", "0", "--grid", tiny=True)
     assert done.out.splitlines()[-1] == "x-0-grid.png"
@@ -146,6 +168,10 @@ def test_nothing_is_overwritten(unclip: Command, here: Path) -> None:
         (["--prompts", "none.txt"], "No such file"),
         (["--prompts", "latin.txt"], "no UTF-8"),
         (["--prompts", "."], "directory"),
+        (["x", "--quality", "high"], "quality is 'high', expected draft, standard, best"),
+        (["x", "--sampler", "lms"], "sampler is 'lms', expected ddpm, ddim, dpmpp_2m"),
+        (["x", "--guidance-interval", "0.8", "0.2"], "expected two numbers that grow"),
+        (["x", "--super-res-start", "0.5"], "no upsampler runs here"),
         (["x", "-n", "0"], "got 0 as the number of pictures"),
         (["x", "-n", "-5"], "got -5 as the number of pictures"),
         (["x", "-n", "1000000000"], "expected 1 to 100000"),

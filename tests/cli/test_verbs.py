@@ -1,5 +1,6 @@
 """Every verb but `generate`, run in this process on a tiny model."""
 
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from unclip import __version__
 from unclip.cli.interrupts import interrupt_held
@@ -36,6 +37,9 @@ def test_variations(unclip: Command, here: Path) -> None:
     assert record.photo is not None
     assert (record.photo.fit, record.photo.strength) == ("pad", 0.6)
     assert record.sampling.prior_steps is None
+    quick = unclip(*arguments, "--quality", "draft", "--out", "q.png", "-v", tiny=True)
+    assert "quality draft: decoder 4 steps of dpmpp_2m, guided from 0.8 to 0.2" in quick.err
+    assert read_record("q_001.png").sampling.guidance_interval == (0.2, 0.8)
     done = unclip(*arguments, "--strength", "0.5", "--out", "v/", "--grid", "--json", tiny=True)
     assert done.json["strength"] == 0.5
     assert len(names(here / "v")) == 3
@@ -135,6 +139,27 @@ def test_repro_of_a_variation(unclip: Command) -> None:
     done = unclip("repro", "v_002.png", "--model", "../tiny", "--image", "photo.png")
     assert done.code == 0
     assert "bit for bit" in done.err
+
+
+def test_repro_of_a_draft_and_of_an_older_record(unclip: Command) -> None:
+    """A record that names no sampler and no start of the upsamplers means the model's own."""
+    arguments = ["generate", "x", "--seed", "1", "--model", "../tiny", "--size", "256"]
+    more = ["--quality", "draft", "--super-res-sampler", "ddpm", "--super-res-start", "0.3"]
+    unclip(*arguments, "--out", "draft.png", *more)
+    assert unclip("repro", "draft.png", "--model", "../tiny", "--json").json["equal"] is True
+
+    unclip(*arguments, "--out", "own.png")
+    with Image.open("own.png") as image:
+        text = dict(image.info)
+        record = json.loads(text["unclip"])
+        assert record["sampling"].pop("super_res_samplers") == ["ddim"]
+        assert record["sampling"].pop("super_res_starts") == [1.0]
+        assert record["sampling"].pop("guidance_interval") is None
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("unclip", json.dumps(record))
+        image.save("older.png", pnginfo=info)
+    assert read_record("older.png").sampling.super_res_starts == ()
+    assert unclip("repro", "older.png", "--model", "../tiny", "--json").json["equal"] is True
 
 
 def test_repro_tells_a_difference(unclip: Command) -> None:

@@ -147,6 +147,10 @@ def changed(**values: Any) -> str:
         (changed(seed=-1), "seed is -1, expected 0 or more"),
         (changed(sampling=to_dict(RECORD.sampling) | {"size": -64}), "sampling.size is -64"),
         (changed(sampling=to_dict(RECORD.sampling) | {"super_res_steps": [0]}), "super_res_steps"),
+        (
+            changed(sampling=to_dict(RECORD.sampling) | {"super_res_starts": [1, 1, 1]}),
+            "expected one for each of",
+        ),
         (changed(prompt=None), "generate has a prompt and no photo"),
         (changed(verb="variations"), "variations the reverse"),
         (changed(photo=to_dict(VARIATION)["photo"]), "generate has a prompt and no photo"),

@@ -28,9 +28,16 @@ def generate(
     seed: options.Seed = None,
     out: options.Out = None,
     size: options.Size = None,
+    quality: options.Quality = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
+    sampler: options.Sampler = None,
+    super_res_steps: options.SuperResSteps = None,
+    super_res_sampler: options.SuperResSampler = None,
+    super_res_start: options.SuperResStart = None,
     prior_guidance: options.PriorGuidance = None,
+    prior_steps: options.PriorSteps = None,
     model: options.Model = "pocket",
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -38,11 +45,24 @@ def generate(
     prompts: PromptFile = None,
     force: options.Force = False,
     as_json: options.Json = False,
-    verbose: options.Verbose = False,
+    verbose: options.Details = False,
 ) -> int:
     """Make pictures from prompts."""
 
     def work(report: Report) -> None:
+        settings = {
+            "size": size,
+            "quality": quality,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "guidance_interval": guidance_interval,
+            "sampler": sampler,
+            "prior_guidance_scale": prior_guidance,
+            "prior_num_inference_steps": prior_steps,
+            "super_res_num_inference_steps": super_res_steps,
+            "super_res_sampler": super_res_sampler,
+            "super_res_start": super_res_start,
+        }
         texts = read_prompts(prompt or [], prompts, alone=this_process().world == 1)
         check_count(count * len(texts))
         rows = [text for text in texts for _ in range(count)]
@@ -56,8 +76,7 @@ def generate(
             model=model,
             device=device,
             dtype=dtype,
-            settings={"size": size, "num_inference_steps": steps, "guidance_scale": guidance}
-            | {"prior_guidance_scale": prior_guidance},
+            settings=settings,
         )
         fulfil(report, request)
 

@@ -27,6 +27,32 @@ Guidance = Annotated[
 PriorGuidance = Annotated[
     float | None, typer.Option(help="How closely the prior follows the prompt; 1 is plain.")
 ]
+Quality = Annotated[
+    str | None,
+    typer.Option(
+        help="draft (several times faster), standard (the model's own) or best (twice the steps): "
+        "a set of the settings below; those that are given win."
+    ),
+]
+Sampler = Annotated[
+    str | None, typer.Option(help="Of the decoder: ddpm, ddim or dpmpp_2m (for few steps).")
+]
+GuidanceInterval = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="LOW HIGH", help="Fractions of the time between which the decoder is guided."
+    ),
+]
+PriorSteps = Annotated[int | None, typer.Option(help="Sampling steps of the prior.")]
+SuperResSteps = Annotated[int | None, typer.Option(help="Sampling steps of each upsampler.")]
+SuperResSampler = Annotated[str | None, typer.Option(help="Of the upsamplers, as --sampler.")]
+SuperResStart = Annotated[
+    float | None,
+    typer.Option(
+        help="Fraction of the time, above 0 to 1, at which the upsamplers begin from the enlarged "
+        "picture; 1 is from noise alone."
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -44,6 +70,12 @@ Grid = Annotated[bool, typer.Option("--grid", help="Also write one sheet of all 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")]
+Details = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Tell how the stages are run; show the traceback of an error."
+    ),
+]
 Fit = Annotated[
     str, typer.Option(help="What makes the picture square: crop, pad (white) or stretch.")
 ]

@@ -24,6 +24,7 @@ from unclip.pipeline.generate import batch_limit
 from unclip.pipeline.hub import is_hub_id
 from unclip.pipeline.output import Picture
 from unclip.pipeline.photos import PhotoFile
+from unclip.pipeline.quality import describe
 from unclip.pipeline.settings import Settings
 from unclip.provenance.metadata import encode_png
 from unclip.provenance.record import Machine, PhotoRecord, PictureRecord, Sampling
@@ -108,6 +109,7 @@ class _Maker:
         self.report, self.pipe, self.order, self.done = report, pipe, order, done
         self.mine = order.processes.share_of(len(order.seeds))
         self.sampling = pipe.settings(with_prior=order.photo is None, **order.settings)
+        self._tell_quality()
         self.since = time.monotonic()
 
     def run(self) -> None:
@@ -153,6 +155,15 @@ class _Maker:
         assert order.prompts is not None, "an order has prompts or a photo"
         prompts = [order.prompts[index] for index in self.mine]
         self.pipe(prompts, **common, **order.settings)
+
+    def _tell_quality(self) -> None:
+        """With `-v`: what the settings come to, and what the model would do by itself."""
+        quality = self.order.settings.get("quality") or "standard"
+        own = Settings(size=self.sampling.size)
+        standard = self.pipe.settings(with_prior=self.order.photo is None, **own)
+        self.report.detail(f"quality {quality}: {describe(self.sampling)}")
+        if self.sampling != standard:
+            self.report.detail(f"the model's own: {describe(standard)}")
 
     def _totals(self) -> dict[str, int]:
         """Steps of every stage over all batches."""

@@ -57,7 +57,12 @@ def _order(record: PictureRecord, plan: Plan, photo: str | None) -> Order:
         guidance_scale=sampling.decoder_guidance,
         prior_num_inference_steps=sampling.prior_steps,
         prior_guidance_scale=sampling.prior_guidance,
+        sampler=sampling.sampler,
+        guidance_interval=sampling.guidance_interval,
         super_res_num_inference_steps=sampling.super_res_steps,
+        # Older records have none: as the model has it.
+        super_res_sampler=sampling.super_res_samplers or None,
+        super_res_start=sampling.super_res_starts or None,
     )
     return Order(
         plan=plan,

@@ -25,10 +25,10 @@ Advance = Callable[[str], None]
 class Report:
     """What a verb has to say."""
 
-    def __init__(self, verb: str, *, as_json: bool = False) -> None:
+    def __init__(self, verb: str, *, as_json: bool = False, verbose: bool = False) -> None:
         from rich.console import Console
 
-        self.verb, self.as_json = verb, as_json
+        self.verb, self.as_json, self.verbose = verb, as_json, verbose
         self.quiet = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
         """Of several processes only the first prints."""
         self.result: dict[str, Any] = {}
@@ -40,6 +40,11 @@ class Report:
         """Tells the user something on stderr."""
         if not self.quiet:
             self._console.print(_safe(text))
+
+    def detail(self, text: str) -> None:
+        """Tells the user something on stderr who asked for it with `-v`."""
+        if self.verbose:
+            self.note(text)
 
     def line(self, text: str) -> None:
         """Prints a line of the result on stdout; with `--json` the result says it."""
@@ -99,10 +104,10 @@ def run(
     """Runs a verb's work and returns the exit code; every error becomes one line on stderr.
 
     Args:
-        verbose: print the traceback of an error, too.
+        verbose: print details, and the traceback of an error.
         launched: several processes may share the work; else it is refused to them.
     """
-    report = Report(verb, as_json=as_json)
+    report = Report(verb, as_json=as_json, verbose=verbose)
     start = time.monotonic()
     try:
         if not launched and os.environ.get("WORLD_SIZE", "1") != "1":

@@ -28,19 +28,36 @@ def variations(
     seed: options.Seed = None,
     out: options.Out = None,
     size: options.Size = None,
+    quality: options.Quality = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    guidance_interval: options.GuidanceInterval = None,
+    sampler: options.Sampler = None,
+    super_res_steps: options.SuperResSteps = None,
+    super_res_sampler: options.SuperResSampler = None,
+    super_res_start: options.SuperResStart = None,
     model: options.Model = "pocket",
     device: options.Device = None,
     dtype: options.Dtype = None,
     grid: options.Grid = False,
     force: options.Force = False,
     as_json: options.Json = False,
-    verbose: options.Verbose = False,
+    verbose: options.Details = False,
 ) -> int:
     """Make pictures that are like a picture."""
 
     def work(report: Report) -> None:
+        settings = {
+            "size": size,
+            "quality": quality,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "guidance_interval": guidance_interval,
+            "sampler": sampler,
+            "super_res_num_inference_steps": super_res_steps,
+            "super_res_sampler": super_res_sampler,
+            "super_res_start": super_res_start,
+        }
         check_count(count)
         request = Request(
             labels=[f"{Path(photo).stem} variation"] * count,
@@ -54,7 +71,7 @@ def variations(
             model=model,
             device=device,
             dtype=dtype,
-            settings={"size": size, "num_inference_steps": steps, "guidance_scale": guidance},
+            settings=settings,
         )
         fulfil(report, request)
 

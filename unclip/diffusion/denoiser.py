@@ -1,8 +1,8 @@
 """A network wrapped so that samplers need not know what it predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +12,41 @@ from unclip.diffusion.schedules import DiffusionConfig, Schedule
 
 Network = Callable[[Tensor, int], Tensor]
 """x_t and t to the network's raw answer; the conditions are already inside."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network with its conditions beside it, so that a step can be recorded (`affine`)."""
+
+    function: Callable[[Tensor, Any, Any], Tensor]
+    """x_t, what changes with the time, and what does not, to the network's raw answer."""
+    at: Callable[[int], Any]
+    """The time to what changes with it: a tensor, or tuples of them."""
+    constant: Any
+    label: Hashable = None
+    """Tells apart functions whose steps are recorded side by side."""
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        """Answers as a `Network`."""
+        return self.function(x, self.at(t), self.constant)
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Two networks, one after the other: Karlo's upsampler has another for its last step."""
+
+    first: Prepared
+    last: Prepared
+    handover: int
+    """The time from which on, downwards, the last one answers."""
+
+    def at(self, t: int) -> Prepared:
+        """The network of time t."""
+        return self.first if t > self.handover else self.last
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        """Answers as a `Network`."""
+        return self.at(t)(x, t)
 
 
 class Denoised(NamedTuple):

@@ -37,7 +37,15 @@ def predict_x_start(
     """Turns a network's answer into the clean sample it implies."""
     if prediction == "x_start":
         return output
-    signal, noise = _roots(schedule, t, x_t)
+    return x_start_of(prediction, output, x_t, *_roots(schedule, t, x_t))
+
+
+def x_start_of(
+    prediction: Prediction, output: Tensor, x_t: Tensor, signal: Tensor, noise: Tensor
+) -> Tensor:
+    """Turns a network's answer into x_start; `signal` is sqrt(ab), `noise` is sqrt(1 - ab)."""
+    if prediction == "x_start":
+        return output
     if prediction == "eps":
         return (x_t - noise * output) / signal
     return signal * x_t - noise * output

@@ -1,5 +1,7 @@
 """Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -29,15 +31,38 @@ def guide(
     """
     if scale == 1:
         return cond
+    return Guided(cond, both, scale, channels, interval, num_timesteps)
 
-    def guided(x: Tensor, t: int) -> Tensor:
-        if interval is not None and not interval[0] <= t / num_timesteps <= interval[1]:
-            return cond(x, t)
-        conditional, unconditional = both(torch.cat([x, x]), t).to(x.dtype).chunk(2)
-        c, u = conditional[:, :channels], unconditional[:, :channels]
-        combined = u + scale * (c - u)
-        if channels is None:
-            return combined
-        return torch.cat([combined, conditional[:, channels:]], dim=1)
 
-    return guided
+@dataclass(frozen=True)
+class Guided:
+    """What `guide` returns."""
+
+    cond: Network
+    both: Network
+    scale: float
+    channels: int | None
+    interval: tuple[float, float] | None
+    num_timesteps: int
+
+    def off(self, t: int) -> bool:
+        """Whether the network is not guided at time t."""
+        interval = self.interval
+        return interval is not None and not interval[0] <= t / self.num_timesteps <= interval[1]
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        """Answers as a `Network`."""
+        if self.off(t):
+            return self.cond(x, t)
+        both = self.both(torch.cat([x, x]), t)
+        return combine(x, both, self.scale, self.channels)
+
+
+def combine(x: Tensor, both: Tensor, scale: float | Tensor, channels: int | None) -> Tensor:
+    """Combines the answers for [conditional; unconditional] rows, in x's precision."""
+    conditional, unconditional = both.to(x.dtype).chunk(2)
+    c, u = conditional[:, :channels], unconditional[:, :channels]
+    combined = u + scale * (c - u)
+    if channels is None:
+        return combined
+    return torch.cat([combined, conditional[:, channels:]], dim=1)

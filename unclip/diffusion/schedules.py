@@ -141,3 +141,9 @@ def respace(num_timesteps: int, num_steps: int) -> tuple[int, ...]:
         return (num_timesteps - 1,)
     stride = (num_timesteps - 1) / (num_steps - 1)
     return tuple(round(i * stride) for i in reversed(range(num_steps)))
+
+
+def times_below(num_timesteps: int, start: float) -> int:
+    """How many of T times a late start leaves: those below the fraction `start` of T, at least
+    one."""
+    return max(1, round(start * num_timesteps))

@@ -31,6 +31,11 @@ def set_attention_backend(name: str) -> None:
     _backend = name
 
 
+def current_attention_backend() -> str:
+    """Names the kernels that `attend` uses now."""
+    return _backend
+
+
 @contextmanager
 def attention_backend(name: str) -> Iterator[None]:
     """Chooses the kernels within a `with` block; raises as `set_attention_backend`."""

@@ -1,5 +1,8 @@
 """Where to run and in which precision: as asked, or an error; by default the best there is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from unclip.errors import BackendError
@@ -58,6 +61,27 @@ def computed_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     if device.type != "cpu" or dtype != torch.float16:
         return dtype
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+@contextmanager
+def exact_kernels(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Keeps float32 what it says on CUDA, where cuDNN would round it to TF32 (10 bits).
+
+    In half precision cuDNN may try its kernels and take the fastest, unless PyTorch is asked to be
+    deterministic. Elsewhere it does nothing.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    half = dtype in (torch.bfloat16, torch.float16)
+    with cudnn.flags(
+        enabled=True,
+        benchmark=cudnn.benchmark or (half and not torch.are_deterministic_algorithms_enabled()),
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
 
 
 def dtype_name(dtype: torch.dtype) -> str:

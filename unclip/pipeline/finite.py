@@ -6,6 +6,7 @@ are watched, on the device, and looked at once when a stage has run.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +22,32 @@ def watch(network: nn.Module, stage: str) -> Iterator[None]:
     Raises:
         NumericalError: one of them held a value that is not finite.
     """
-    finite: list[Tensor] = []
+    weight = next(network.parameters())
+    finite = _flag(network, weight.device)
 
     def look(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        alright = output.isfinite().all()
-        finite[:] = [alright & finite[0]] if finite else [alright]
+        finite.logical_and_(output.isfinite().all())
 
     handle = network.register_forward_hook(look)
     try:
         yield
     finally:
         handle.remove()
-    if finite and not bool(finite[0]):
-        _raise(stage, next(network.parameters()).dtype)
+    if not bool(finite):
+        _raise(stage, weight.dtype)
+
+
+_flags: "WeakKeyDictionary[nn.Module, Tensor]" = WeakKeyDictionary()
+
+
+def _flag(network: nn.Module, device: torch.device) -> Tensor:
+    """True, in the same place every time: a recorded graph goes on writing there."""
+    flag = _flags.get(network)
+    if flag is None or flag.device != device:
+        with torch.inference_mode(False):
+            flag = torch.ones((), dtype=torch.bool, device=device)
+        _flags[network] = flag
+    return flag.fill_(True)
 
 
 def check_finite(values: Tensor, stage: str) -> None:

@@ -16,6 +16,7 @@ from unclip.pipeline.output import Picture
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import whole_number
 from unclip.pipeline.seeds import Randomness
+from unclip.pipeline.settings import check_sampler
 from unclip.pipeline.stages import encode_text, run_decoder, run_prior, run_upsampler, stage_name
 from unclip.provenance.record import Sampling
 
@@ -124,15 +125,25 @@ def _pixels(
         noise=part.noise("decoder"),
         num_steps=sampling.decoder_steps,
         guidance_scale=sampling.decoder_guidance,
+        sampler=check_sampler(sampling.sampler),
+        guidance_interval=sampling.guidance_interval,
         callback=observe("decoder"),
     )
-    for steps, upsampler in zip(sampling.super_res_steps, model.upsamplers, strict=False):
+    for upsampler, steps, sampler, start in zip(
+        model.upsamplers,
+        sampling.super_res_steps,
+        sampling.super_res_samplers,
+        sampling.super_res_starts,
+        strict=False,
+    ):
         stage = stage_name(upsampler)
         images = run_upsampler(
             upsampler,
             images,
             noise=part.noise(stage),
             num_steps=steps,
+            sampler=check_sampler(sampler),
+            start=start,
             callback=observe(stage),
         )
     check_finite(images, "picture")

@@ -34,7 +34,7 @@ from unclip.pipeline.photos import Photo, load
 from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
-from unclip.pipeline.settings import Settings, resolve, sizes_of
+from unclip.pipeline.settings import Settings, check_sampler, resolve, sizes_of
 from unclip.pipeline.stages import move_prior
 from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
@@ -249,7 +249,7 @@ class UnCLIPPipeline:
             on_image: gets every picture as soon as it is finished.
             return_dict: of no account, as the output is a tuple and has names.
             batch_size: most pictures made at a time; None takes what memory and patience allow.
-            settings: `Settings`: size, steps and guidance of the stages.
+            settings: `Settings`: size, steps, samplers and guidance of the stages, or a `quality`.
 
         Raises:
             InputError: a prompt, size, seed or setting cannot be used.
@@ -357,6 +357,8 @@ class UnCLIPPipeline:
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
+        sampler: str | None = None,
+        guidance_interval: Sequence[float] | None = None,
         seed: Seed = None,
         generator: Generators = None,
         callback: Callback | None = None,
@@ -365,10 +367,14 @@ class UnCLIPPipeline:
 
         Raises:
             InputError: the embeddings are not the model's, or not as many as the texts; the steps,
-                the scale or the seed cannot be used.
+                the scale, another setting or the seed cannot be used.
         """
         sampling = self.settings(
-            with_prior=False, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+            with_prior=False,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            sampler=sampler,
+            guidance_interval=guidance_interval,
         )
         return stages.run_decoder(
             self.model,
@@ -377,6 +383,8 @@ class UnCLIPPipeline:
             noise=choose_randomness(len(image_embeds), seed, generator).noise("decoder"),
             num_steps=sampling.decoder_steps,
             guidance_scale=sampling.decoder_guidance,
+            sampler=check_sampler(sampling.sampler),
+            guidance_interval=sampling.guidance_interval,
             callback=callback,
         )
 
@@ -385,21 +393,25 @@ class UnCLIPPipeline:
         images: Float[Tensor, "batch 3 height width"],
         *,
         num_inference_steps: int | None = None,
+        sampler: str | None = None,
+        start: float | None = None,
         seed: Seed = None,
         generator: Generators = None,
         callback: Callback | None = None,
     ) -> Float[Tensor, "batch 3 large_height large_width"]:
-        """Enlarges pictures in [-1, 1] to the next size.
+        """Enlarges pictures in [-1, 1] to the next size; `start` is `super_res_start`.
 
         Raises:
-            InputError: no upsampler takes pictures of this size, or the steps or the seed cannot
-                be used.
+            InputError: no upsampler takes pictures of this size, or the steps, the sampler, the
+                start or the seed cannot be used.
         """
         upsampler = stages.find_upsampler(self.model, images)
         sampling = self.settings(
             with_prior=False,
             size=upsampler.config.image_size,
             super_res_num_inference_steps=num_inference_steps,
+            super_res_sampler=sampler,
+            super_res_start=start,
         )
         noise = choose_randomness(len(images), seed, generator).noise(stages.stage_name(upsampler))
         return stages.run_upsampler(
@@ -407,6 +419,8 @@ class UnCLIPPipeline:
             images,
             noise=noise,
             num_steps=sampling.super_res_steps[-1],
+            sampler=check_sampler(sampling.super_res_samplers[-1]),
+            start=sampling.super_res_starts[-1],
             callback=callback,
         )
 

@@ -16,6 +16,7 @@ from prior.sample import sample_image_embed
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
+from unclip.diffusion.sampling import SamplerName
 from unclip.errors import InputError
 from unclip.pipeline.finite import check_finite, watch
 from unclip.pipeline.registry import Components
@@ -77,6 +78,8 @@ def run_decoder(
     noise: Noise,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
+    sampler: SamplerName | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
@@ -100,6 +103,8 @@ def run_decoder(
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
+            sampler=sampler,
+            guidance_interval=guidance_interval,
             callback=callback,
         )
 
@@ -110,9 +115,11 @@ def run_upsampler(
     *,
     noise: Noise,
     num_steps: int | None = None,
+    sampler: SamplerName | None = None,
+    start: float = 1.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
-    """Enlarges pictures in [-1, 1]."""
+    """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
     device = upsampler.unet.conv_in.weight.device
     name = stage_name(upsampler)
     with watch(upsampler.unet, name), watch(upsampler.network(last=True), name):
@@ -121,6 +128,8 @@ def run_upsampler(
             images.to(device).float(),
             noise=noise,
             num_steps=num_steps,
+            sampler=sampler,
+            start=start,
             callback=callback,
         )
 

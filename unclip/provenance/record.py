@@ -26,6 +26,13 @@ class Sampling:
     """Of the decoder."""
     super_res_steps: tuple[int, ...]
     """Of each upsampler that ran, in order."""
+    guidance_interval: tuple[float, float] | None = None
+    """Fractions of the time outside of which the decoder was not guided; None where it was guided
+    everywhere or nowhere, in older records as the model has it."""
+    super_res_samplers: tuple[str, ...] = ()
+    """Of each upsampler that ran; empty in older records: each its own."""
+    super_res_starts: tuple[float, ...] = ()
+    """Fraction of the time at which each upsampler began; empty in older records: all at 1."""
 
     def __post_init__(self) -> None:
         whole = dict.fromkeys(("size", "prior_steps", "candidates", "decoder_steps"), (1, INF))
@@ -35,6 +42,12 @@ class Sampling:
             raise ConfigError(
                 f"sampling.super_res_steps is {self.super_res_steps}, expected 1 or more each"
             )
+        for name in ("super_res_samplers", "super_res_starts"):
+            if len(found := getattr(self, name)) not in (0, len(self.super_res_steps)):
+                raise ConfigError(
+                    f"sampling.{name} is {found}, expected one for each of "
+                    f"{len(self.super_res_steps)} upsamplers"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
