@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from unclip.nn.graphs import RECORDERS
 from unclip.nn.memory import kept_memory
 from unclip.nn.packed_blocks import PackedKernels
 from unclip.nn.unet import UNet
@@ -24,7 +25,8 @@ def fast(network: UNet) -> Iterator[Run]:
 
     Packed copies take as much memory as the weights themselves, of one network at a time.
     """
-    if network.conv_in.weight.device.type != "cpu":
+    kind = network.conv_in.weight.device.type
+    if kind != "cpu" or kind in RECORDERS:
         yield network
         return
     kernels = PackedKernels()
