@@ -29,6 +29,7 @@ def upsample(
     sampler: SamplerName | None = None,
     start: float = 1.0,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 large_height large_width"] | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
 
@@ -37,6 +38,7 @@ def upsample(
         num_steps, sampler: None takes the checkpoint's defaults.
         start: fraction of the time, in (0, 1], at which sampling begins: below 1 from the enlarged
             picture, noised as far as that time has it (SDEdit, arXiv 2108.01073), else from noise.
+        latents: the first noise; None draws it.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
@@ -54,7 +56,8 @@ def upsample(
     times = respace(times_below(schedule.num_timesteps, start), num_steps)
     steps = upsampler.modulations_of_steps(times, level)
 
-    x = noise((3, *low_res.shape[-2:])).to(images.device)
+    x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
+    x = x.to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
     name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)

@@ -50,6 +50,7 @@ def run_prior(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch dim"]:
     """Samples image embeddings for texts.
 
@@ -67,6 +68,7 @@ def run_prior(
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -81,6 +83,7 @@ def run_decoder(
     sampler: SamplerName | None = None,
     guidance_interval: tuple[float, float] | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
 
@@ -106,6 +109,7 @@ def run_decoder(
             sampler=sampler,
             guidance_interval=guidance_interval,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -118,6 +122,7 @@ def run_upsampler(
     sampler: SamplerName | None = None,
     start: float = 1.0,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
     device = upsampler.unet.conv_in.weight.device
@@ -131,6 +136,7 @@ def run_upsampler(
             sampler=sampler,
             start=start,
             callback=callback,
+            latents=latents,
         )
 
 
