@@ -64,7 +64,7 @@ OPTIONAL = {
     },
     IMAGE_VARIATION: {},
 }
-"""Components that an index may name besides: diffusers leaves them out, we then have both towers."""
+"""Components that an index may name besides: diffusers ignores them, ours then has both towers."""
 
 
 def read_diffusers_index(folder: Path) -> frozenset[str]:

@@ -23,6 +23,7 @@ from unclip.karlo import components
 from unclip.karlo.build import Networks
 from unclip.karlo.diffusers_index import COMPONENTS, IMAGE_VARIATION, INDEX, TEXT_TO_IMAGE
 from unclip.karlo.opened import OpenModel
+from unclip.karlo.weights import below
 from unclip.mapped import LazyTensor
 from unclip.nn.unet import UNetConfig
 from unclip.safetensors_writer import Progress, write_sharded
@@ -58,9 +59,22 @@ def component_names(networks: Networks) -> list[str]:
     return names
 
 
-def write_diffusers(
-    folder: Path, model: OpenModel, networks: Networks, writing: Writing
-) -> None:
+def tensor_counts(model: OpenModel) -> dict[str, int]:
+    """How many tensors each component that has weights will have."""
+    first = model.upsamplers[0].tensors if model.upsamplers else {}
+    counts = {
+        "prior": len(model.prior.tensors) if model.prior is not None else 0,
+        "decoder": len(below(model.decoder.tensors, "unet.")),
+        "text_proj": len(below(model.decoder.tensors, "conditioning.")),
+        "super_res_first": len(below(first, "unet.")),
+        "super_res_last": len(below(first, "unet.")),
+        "text_encoder": len(below(model.clip.tensors, "text.")),
+        "image_encoder": len(below(model.clip.tensors, "image.")),
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def write_diffusers(folder: Path, model: OpenModel, networks: Networks, writing: Writing) -> None:
     """Writes all components and the index into an empty folder.
 
     Args:
@@ -130,8 +144,8 @@ def _write_decoder(folder: Path, model: OpenModel, networks: Networks, writing: 
         cross_attention_dim=unet.context_dim,
     )
     tensors = model.decoder.tensors
-    _write_component(folder / "decoder", about, _below(tensors, "unet."), writing)
-    _write_component(folder / "text_proj", projection, _below(tensors, "conditioning."), writing)
+    _write_component(folder / "decoder", about, below(tensors, "unet."), writing)
+    _write_component(folder / "text_proj", projection, below(tensors, "conditioning."), writing)
     _write_scheduler(folder / "decoder_scheduler", config.diffusion)
 
 
@@ -140,8 +154,8 @@ def _write_upsampler(folder: Path, model: OpenModel, networks: Networks, writing
     config, tensors = networks.upsamplers[0].config, model.upsamplers[0].tensors
     about = _super_res(config.unet, config.image_size)
     last = "last." if config.last_network else "unet."
-    _write_component(folder / "super_res_first", about, _below(tensors, "unet."), writing)
-    _write_component(folder / "super_res_last", about, _below(tensors, last), writing)
+    _write_component(folder / "super_res_first", about, below(tensors, "unet."), writing)
+    _write_component(folder / "super_res_last", about, below(tensors, last), writing)
     _write_scheduler(folder / "super_res_scheduler", config.diffusion)
 
 
@@ -292,12 +306,6 @@ def _write_weights(
         shard_bytes=writing.shard_bytes,
         progress=lambda name: progress(f"{folder.name}/{name}"),
     )
-
-
-def _below(tensors: Mapping[str, LazyTensor], prefix: str) -> dict[str, LazyTensor]:
-    return {
-        name.removeprefix(prefix): ref for name, ref in tensors.items() if name.startswith(prefix)
-    }
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

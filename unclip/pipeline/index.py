@@ -6,7 +6,7 @@ of a folder beside it.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from unclip.errors import CheckpointError
 INDEX = "model_index.json"
 CLASS_NAME = "UnCLIPPipeline"
 KINDS = ("clip", "prior", "decoder", "upsamplers")
-OPTIONAL = ("prior",)
-"""A model of image variations alone has none."""
-KEYS = ("_class_name", "unclip_version", "name", "components")
+KEYS = ("_class_name", "unclip_version", "name", "licence", "components")
 MAX_INDEX_BYTES = 1_000_000
 FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
@@ -31,9 +29,12 @@ class ModelIndex:
     name: str
     clip: str = "clip"
     prior: str | None = "prior"
+    """None, and null in the file, where a model makes variations of pictures alone."""
     decoder: str = "decoder"
     upsamplers: tuple[str, ...] = ()
     """From the smallest size to the largest."""
+    licence: str | None = None
+    """The licence's identifier, where the weights have one that goes with them (Karlo's do)."""
 
     def folders(self) -> tuple[str, ...]:
         """All stage folders, in the order that the stages run."""
@@ -68,11 +69,11 @@ def read_index(folder: Path) -> ModelIndex:
 def write_index(folder: Path, index: ModelIndex) -> None:
     """Writes `model_index.json`."""
     components = {"clip": index.clip, "prior": index.prior, "decoder": index.decoder}
-    components = {kind: folder for kind, folder in components.items() if folder is not None}
     data = {
         "_class_name": CLASS_NAME,
         "unclip_version": __version__,
         "name": index.name,
+        **({} if index.licence is None else {"licence": index.licence}),
         "components": {**components, "upsamplers": list(index.upsamplers)},
     }
     (folder / INDEX).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -104,7 +105,10 @@ def _check(data: Any, path: Path) -> ModelIndex:
     if not isinstance(name, str) or not isinstance(components, dict):
         raise CheckpointError(f"{path} has no name or no components: unclip assemble writes both")
     check_name(name)
-    return _components(name, components, path)
+    licence = data.get("licence")
+    if licence is not None and not (isinstance(licence, str) and NAME.fullmatch(licence)):
+        raise CheckpointError(f"{path}: licence is {_short(licence)}, expected its identifier")
+    return replace(_components(name, components, path), licence=licence)
 
 
 def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex:
@@ -114,20 +118,22 @@ def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex
                 f"{path} asks for the component {_short(kind)}; only {', '.join(KINDS)} are "
                 "loaded, nothing that a file names is imported"
             )
+        if kind == "prior" and value is None:
+            continue
         for folder in value if kind == "upsamplers" and isinstance(value, list) else [value]:
             if not isinstance(folder, str) or not FOLDER.fullmatch(folder):
                 raise CheckpointError(
                     f"{path}: component {kind} is {_short(folder)}, expected the name of a folder "
                     "beside it; nothing else is loaded"
                 )
-    if missing := [kind for kind in KINDS if kind not in (*components, *OPTIONAL)]:
+    if missing := [kind for kind in KINDS if kind not in components]:
         raise CheckpointError(f"{path} has no component {', '.join(missing)}")
     if not isinstance(components["upsamplers"], list):
         raise CheckpointError(f"{path}: upsamplers is no list of folders")
     index = ModelIndex(
         name=name,
         clip=components["clip"],
-        prior=components.get("prior"),
+        prior=components["prior"],
         decoder=components["decoder"],
         upsamplers=tuple(components["upsamplers"]),
     )
