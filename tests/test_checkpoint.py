@@ -303,7 +303,7 @@ def test_a_kill_at_any_point_leaves_a_whole_folder(
             return wrapped
 
         with monkeypatch.context() as patch:
-            for name in ("_fsync", "_write_manifest", "save_file"):
+            for name in ("flush", "write_manifest", "save_file"):
                 patch.setattr(checkpoint, name, killable(getattr(checkpoint, name)))
             patch.setattr(checkpoint.os, "rename", killable(checkpoint.os.rename))
             patch.setattr(checkpoint.shutil, "rmtree", lambda *_, **__: None)
@@ -331,7 +331,7 @@ def _value(folder: Path) -> float | None:
         return None
 
 
-@pytest.mark.parametrize("error", ["save_file", "_fsync"])
+@pytest.mark.parametrize("error", ["save_file", "flush"])
 def test_a_full_disk_keeps_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:

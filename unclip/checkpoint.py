@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -58,21 +58,42 @@ def save_stage(folder: str | Path, stage: StageFolder, *, dtype: torch.dtype | N
         name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
         for name, tensor in stage.tensors.items()
     }
-    about = {
-        "format": FORMAT,
-        "stage": stage.stage,
-        "config": stage.config,
-        "metadata": stage.metadata,
-    }
     with atomic_folder(Path(folder)) as place:
-        (place / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_description(place, stage.stage, stage.config, stage.metadata, stage.extra)
         write_tensors(place / WEIGHTS, tensors)
-        for name, content in stage.extra.items():
-            (place / name).write_bytes(content)
+
+
+def write_description(
+    folder: Path,
+    stage: str,
+    config: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    extra: Mapping[str, bytes],
+) -> None:
+    """Writes all files of a stage folder but its weights and its manifest.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    about = {"format": FORMAT, "stage": stage, "config": config, "metadata": metadata}
+    (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    for name, content in extra.items():
+        (folder / name).write_bytes(content)
 
 
 def load_stage(folder: str | Path, expected: str | None = None) -> StageFolder:
     """Reads a stage folder and checks it against its manifest.
+
+    Raises:
+        CheckpointError: it is missing, damaged, no safetensors, or of another stage than
+            `expected`.
+    """
+    about = describe_stage(folder, expected)
+    return replace(about, tensors=read_tensors(Path(folder) / WEIGHTS))
+
+
+def describe_stage(folder: str | Path, expected: str | None = None) -> StageFolder:
+    """Checks a stage folder against its manifest and reads all of it but the tensors.
 
     Raises:
         CheckpointError: it is missing, damaged, no safetensors, or of another stage than
@@ -94,7 +115,7 @@ def load_stage(folder: str | Path, expected: str | None = None) -> StageFolder:
     if expected is not None and stage != expected:
         raise CheckpointError(f"{folder} holds a {stage}, expected a {expected}")
     extra = {name: (folder / name).read_bytes() for name in sorted(names - {CONFIG, WEIGHTS})}
-    return StageFolder(stage, config, metadata, read_tensors(folder / WEIGHTS), extra)
+    return StageFolder(stage, config, metadata, {}, extra)
 
 
 def _pickles(folder: Path) -> str:
@@ -205,10 +226,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         place.mkdir(parents=True)
         yield place
-        _write_manifest(place)
-        for path in place.iterdir():
-            _fsync(path)
-        _fsync(place)
+        write_manifest(place)
+        flush_folder(place)
         _take_place(place, folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
@@ -226,13 +245,35 @@ def _take_place(place: Path, folder: Path) -> None:
         if replaced.exists():
             os.rename(replaced, folder)
         raise
-    _fsync(folder.parent)
+    flush(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _write_manifest(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Flushes a folder and the files in it to disk.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for path in folder.iterdir():
+        flush(path)
+    flush(folder)
+
+
+def write_manifest(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Writes the hashes of all files of a folder.
+
+    Args:
+        known: files whose SHA-256 was computed as they were written.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": (known or {}).get(path.name) or file_hash(path),
+        }
         for path in sorted(folder.iterdir())
     }
     text = json.dumps({"format": FORMAT, "unclip": unclip_version(), "files": files}, indent=1)
@@ -279,7 +320,12 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flushes a file, or what a folder lists, to disk.
+
+    Raises:
+        OSError: it cannot be done.
+    """
     if os.name != "posix" and path.is_dir():
         return  # Windows can neither open nor flush a folder
     descriptor = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -68,6 +68,32 @@ class MappedFile:
         if start % dtype.itemsize:
             numbers = numbers.clone()
         return numbers.view(dtype)
+
+
+@runtime_checkable
+class LazyTensor(Protocol):
+    """A tensor of known type and shape that is read when asked for.
+
+    `TensorRef` is one; so is a part of one, or one under another name.
+    """
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its type in the file."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, once loaded."""
+        ...
+
+    def load(self) -> Tensor:
+        """Reads it; mapped where it lies in the file as it is wanted."""
+        ...
+
+    def release(self) -> None:
+        """Lets go of the memory that reading took, once the tensor is of no more use."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,11 +181,11 @@ def contents(state: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]
 
 
 class TestFolder:
-    def test_is_recognised(self, folder: Path, tmp_path: Path):
+    def test_is_recognised(self, folder: Path, tmp_path: Path, opened: OpenModel):
         assert is_karlo(folder)
         assert not is_karlo(tmp_path)
         assert open_karlo(folder, "mine").name == "mine"
-        assert open_karlo(folder).name == folder.name
+        assert opened.name == folder.name
 
     def test_without_a_prior_it_is_for_variations(self, copy: Copy):
         (copy.path / FILES["prior"]).unlink()

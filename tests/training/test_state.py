@@ -115,7 +115,7 @@ def test_nothing_is_deleted_before_the_new_one_is_committed(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_fsync", full)
+    monkeypatch.setattr(checkpoint, "flush", full)
     running.progress.step = 30
     with pytest.raises(CheckpointError, match=r"cannot write .*step_00000030: No space left"):
         checkpoints.save(running)

@@ -13,6 +13,7 @@ import typer
 from unclip import __version__
 from unclip.cli import data
 from unclip.cli.assemble import assemble
+from unclip.cli.convert import convert
 from unclip.cli.doctor import doctor
 from unclip.cli.eval import evaluate
 from unclip.cli.generate import generate
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble)
+    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble, convert)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():

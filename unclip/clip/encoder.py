@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -108,16 +108,25 @@ class CLIP(nn.Module):
         """
         if self._fingerprint is not None:
             return self._fingerprint
-        shape = to_dict(self.config)
-        del shape["text_only"]  # the tensors' names tell
-        del shape["text"]["clean"]  # which prompts become which ids; the ids mean the same
-        digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
-        digest.update(self.tokenizer.merges_file())
-        digest.update(self.tokenizer.vocabulary_file() or b"")
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        tensors = sorted(self.state_dict().items())
+        return fingerprint(self.config, self.tokenizer, tensors)
+
+
+def fingerprint(
+    config: CLIPConfig, tokenizer: Tokenizer, tensors: Iterable[tuple[str, Tensor]]
+) -> str:
+    """Names a CLIP as `CLIP.fingerprint` does, from its tensors, one by one, in the order of their
+    names."""
+    shape = to_dict(config)
+    del shape["text_only"]  # the tensors' names tell
+    del shape["text"]["clean"]  # which prompts become which ids; the ids mean the same
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+    digest.update(tokenizer.merges_file())
+    digest.update(tokenizer.vocabulary_file() or b"")
+    for name, tensor in tensors:
+        digest.update(name.encode())
+        digest.update(tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def prepare_images(

@@ -67,6 +67,13 @@ _HUGGING_FACE_BLOCK = {
     "mlp.fc1": "ff.net.0.proj",
     "mlp.fc2": "ff.net.2",
 }
+_TO_HUGGING_FACE = {
+    ours.replace(r"\1", kind): pattern.replace("\\", "").replace("(weight|bias)", kind)
+    for pattern, ours in _HUGGING_FACE.items()
+    for kind in ("weight", "bias")
+}
+_TO_HUGGING_FACE_BLOCK = {ours: theirs for theirs, ours in _HUGGING_FACE_BLOCK.items()}
+_HUGGING_FACE_TOWERS = {"text": "text_model", "image": "vision_model"}
 _HUGGING_FACE_IGNORED = {
     "text_model.embeddings.position_ids",
     "vision_model.embeddings.position_ids",
@@ -162,6 +169,20 @@ def hugging_face_name(name: str) -> str | None:
     if name in _HUGGING_FACE_IGNORED:
         return None
     return _rename(name, _HUGGING_FACE, _HUGGING_FACE_BLOCK, name)
+
+
+def to_hugging_face(name: str) -> str:
+    """Hugging Face's name of a tensor of ours: the reverse of `hugging_face_name`.
+
+    Raises:
+        CheckpointError: it is none of CLIP's.
+    """
+    block = re.fullmatch(r"(text|image)\.blocks\.(\d+)\.(.+)\.(weight|bias)", name)
+    if block is None:
+        return _look_up(name, _TO_HUGGING_FACE, name)
+    tower, number, part, kind = block.groups()
+    theirs = _look_up(part, _TO_HUGGING_FACE_BLOCK, name)
+    return f"{_HUGGING_FACE_TOWERS[tower]}.encoder.layers.{number}.{theirs}.{kind}"
 
 
 def rename_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,9 +19,9 @@ from unclip.clip.encoder import CLIP
 from unclip.clip.files import read_tokenizer
 from unclip.config import from_dict
 from unclip.errors import CheckpointError
-from unclip.karlo.opened import LazyTensor, OpenModel, OpenStage
+from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.karlo.weights import check_refs
-from unclip.mapped import TensorRef
+from unclip.mapped import LazyTensor, TensorRef
 from unclip.nn.initialise import NoFirstWeights
 from upsamplers.config import UpsamplerConfig
 from upsamplers.model import Upsampler
@@ -37,6 +37,12 @@ class Networks(NamedTuple):
     decoder: Decoder
     upsamplers: tuple[Upsampler, ...]
 
+    def pairs(self, model: OpenModel) -> list[tuple[nn.Module, OpenStage]]:
+        """Each network beside the stage that it is made of."""
+        modules = (self.clip, self.prior, self.decoder, *self.upsamplers)
+        made = [module for module in modules if module is not None]
+        return list(zip(made, model.all(), strict=True))
+
 
 def build(model: OpenModel, dtype: torch.dtype = torch.float32) -> Networks:
     """Builds all networks; CLIP in float32, the others in `dtype`.
@@ -44,6 +50,20 @@ def build(model: OpenModel, dtype: torch.dtype = torch.float32) -> Networks:
     Raises:
         CheckpointError: a tensor is missing, extra, misshapen or of another kind (the first ten are
             listed, before anything is allocated), or two stages do not fit.
+        ConfigError: a stage's configuration is none.
+    """
+    networks = make_empty(model)
+    for module, stage in networks.pairs(model):
+        _fill(module, stage.tensors, torch.float32 if module is networks.clip else dtype)
+    return networks
+
+
+def make_empty(model: OpenModel) -> Networks:
+    """Makes all networks on the meta device, and compares every stage with them before any is read.
+
+    Raises:
+        CheckpointError: a tensor is missing, extra, misshapen or of another kind, or two stages do
+            not fit.
         ConfigError: a stage's configuration is none.
     """
     with NoFirstWeights(), torch.device("meta"):
@@ -54,13 +74,8 @@ def build(model: OpenModel, dtype: torch.dtype = torch.float32) -> Networks:
             tuple(Upsampler(_config(UpsamplerConfig, stage)) for stage in model.upsamplers),
         )
     _check_fit(networks, model.name)
-    modules = (networks.clip, networks.prior, networks.decoder, *networks.upsamplers)
-    made = [module for module in modules if module is not None]
-    pairs = list(zip(made, model.all(), strict=True))
-    for module, stage in pairs:
+    for module, stage in networks.pairs(model):
         check_refs(stage.tensors, module.state_dict(), f"{model.name}: {stage.stage}")
-    for module, stage in pairs:
-        _fill(module, stage.tensors, torch.float32 if module is networks.clip else dtype)
     return networks
 
 

@@ -18,7 +18,8 @@ from unclip.errors import CheckpointError, ConfigError, shown
 from unclip.karlo.component_files import component_weights, read_config
 from unclip.karlo.components import TRANSFORMERS_REMARKS, CLIPTextModel, CLIPVisionModel
 from unclip.karlo.json_file import read_json
-from unclip.karlo.opened import LazyTensor, OpenStage
+from unclip.karlo.opened import OpenStage
+from unclip.mapped import LazyTensor
 
 MAX_VOCABULARY_BYTES = 10_000_000
 """CLIP's own `vocab.json` has 862 kB, its `tokenizer.json` 2.2 MB."""

@@ -58,8 +58,17 @@ def is_diffusers_index(data: dict[str, Any]) -> bool:
     )
 
 
-def read_diffusers_index(folder: Path) -> str:
-    """Checks the index; returns the pipeline's class.
+OPTIONAL = {
+    TEXT_TO_IMAGE: {
+        name: COMPONENTS[IMAGE_VARIATION][name] for name in ("feature_extractor", "image_encoder")
+    },
+    IMAGE_VARIATION: {},
+}
+"""Components that an index may name besides: diffusers ignores them, ours then has both towers."""
+
+
+def read_diffusers_index(folder: Path) -> frozenset[str]:
+    """Checks the index; returns the names of its components.
 
     Raises:
         CheckpointError: it is no index of a diffusers unCLIP, names another class, or lacks a
@@ -75,17 +84,21 @@ def read_diffusers_index(folder: Path) -> str:
         )
     wanted = COMPONENTS[pipeline]
     problems = [f"no {name}" for name in wanted if name not in data]
+    optional = OPTIONAL[pipeline]
+    if not optional.keys().isdisjoint(data):
+        problems += [f"no {name}" for name in optional if name not in data]
+    known = wanted | optional
     problems += [
         f"{shown(name)}: {_named(value)}"
         for name, value in data.items()
-        if name not in _REMARKS and not (name in wanted and _is_known(value, *wanted[name]))
+        if name not in _REMARKS and not (name in known and _is_known(value, *known[name]))
     ]
     if problems:
         raise CheckpointError(
             f"{path} does not name the components of {pipeline}, and nothing else is loaded or "
             f"imported: {first_ten(problems)}"
         )
-    return pipeline
+    return frozenset(known.keys() & data.keys())
 
 
 def _is_known(value: object, libraries: tuple[str, ...], classes: tuple[str, ...]) -> bool:

@@ -16,8 +16,9 @@ from unclip.errors import ConfigError
 from unclip.karlo import components
 from unclip.karlo.clip_components import open_clip
 from unclip.karlo.component_files import component_weights, read_config
-from unclip.karlo.diffusers_index import IMAGE_VARIATION, read_diffusers_index
-from unclip.karlo.opened import LazyTensor, OpenModel, OpenStage
+from unclip.karlo.diffusers_index import read_diffusers_index
+from unclip.karlo.opened import OpenModel, OpenStage
+from unclip.mapped import LazyTensor
 from unclip.nn.unet import UNetConfig
 from upsamplers.config import UpsamplerConfig, UpsamplerSampling
 
@@ -41,11 +42,11 @@ def open_diffusers(folder: Path, name: str | None = None) -> OpenModel:
         CheckpointError: a file is missing or damaged, or names another class.
         ConfigError: a configuration asks for what our networks do not do.
     """
-    variations = read_diffusers_index(folder) == IMAGE_VARIATION
+    names = read_diffusers_index(folder)
     return OpenModel(
         name=name or folder.resolve().name,
-        clip=open_clip(folder, with_images=variations),
-        prior=None if variations else _open_prior(folder),
+        clip=open_clip(folder, with_images="image_encoder" in names),
+        prior=_open_prior(folder) if "prior" in names else None,
         decoder=_open_decoder(folder),
         upsamplers=(_open_upsampler(folder),),
         licence=LICENCE,

@@ -5,38 +5,10 @@ Loading reads all of it (`read`), converting reads a tensor at a time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from unclip.checkpoint import StageFolder
-
-
-@runtime_checkable
-class LazyTensor(Protocol):
-    """A tensor of known type and shape that is read when asked for.
-
-    `unclip.mapped.TensorRef` is one; so is a part of one, or one under another name.
-    """
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Its type in the file."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape, once loaded."""
-        ...
-
-    def load(self) -> Tensor:
-        """Reads it; mapped where it lies in the file as it is wanted."""
-        ...
-
-    def release(self) -> None:
-        """Lets go of the memory that reading took, once the tensor is of no more use."""
-        ...
+from unclip.mapped import LazyTensor
 
 
 @dataclass(frozen=True)

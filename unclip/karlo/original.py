@@ -19,12 +19,13 @@ from unclip.config import to_dict
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import CheckpointError, shown
 from unclip.karlo.archive import open_archive
-from unclip.karlo.opened import LazyTensor, OpenModel, OpenStage
+from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.karlo.original_clip import open_original_clip
 from unclip.karlo.original_file import HEAD_DIM, OriginalFile, open_state
 from unclip.karlo.original_names import Place, conditioning_place, prior_place, unet_place
 from unclip.karlo.pieces import Reshaped
 from unclip.karlo.weights import below
+from unclip.mapped import LazyTensor
 from unclip.nn.initialise import NoFirstWeights
 from unclip.nn.unet import UNetConfig
 from upsamplers.config import UpsamplerConfig

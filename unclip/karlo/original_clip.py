@@ -15,11 +15,11 @@ from unclip.clip.tokenize import OPEN_CLIP_MERGES, Tokenizer, open_clip_merges, 
 from unclip.clip.weights import from_openai
 from unclip.config import to_dict
 from unclip.errors import BackendError, CheckpointError, shown
-from unclip.karlo.opened import LazyTensor, OpenStage
+from unclip.karlo.opened import OpenStage
 from unclip.karlo.original_file import OriginalFile, open_state
 from unclip.karlo.pieces import third_of_rows, transposed
 from unclip.karlo.weights import check_refs
-from unclip.mapped import TensorRef
+from unclip.mapped import LazyTensor, TensorRef
 from unclip.nn.initialise import NoFirstWeights
 
 LOGIT_SCALE = "logit_scale"

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from unclip.errors import CheckpointError, ConfigError, shown
 from unclip.karlo.archive import open_archive
-from unclip.karlo.opened import LazyTensor
 from unclip.karlo.original_names import Place
 from unclip.karlo.pieces import per_head, without_kernel
 from unclip.karlo.weights import below, check_refs
-from unclip.mapped import TensorRef
+from unclip.mapped import LazyTensor, TensorRef
 
 HEAD_DIM = 64
 """Of every attention in Karlo and in OpenAI's CLIPs."""

@@ -8,16 +8,17 @@
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from unclip.checkpoint import check_fit
 from unclip.errors import CheckpointError, first_ten, shown
 from unclip.karlo.archive import open_archive
-from unclip.karlo.opened import LazyTensor
-from unclip.mapped import MAX_TENSORS, MappedFile, TensorRef
+from unclip.mapped import MAX_TENSORS, LazyTensor, MappedFile, TensorRef
 from unclip.safetensors_file import MAX_HEADER_BYTES, no_doubles, open_safetensors
+
+Ref = TypeVar("Ref", bound=LazyTensor)
 
 SAFETENSORS = ".safetensors"
 INDEX = ".safetensors.index.json"
@@ -43,7 +44,7 @@ def open_tensors(path: str | Path) -> dict[str, TensorRef]:
     raise CheckpointError(f"{path} is no file of weights: expected a name that ends in {known}")
 
 
-def below(refs: Mapping[str, TensorRef], prefix: str) -> dict[str, TensorRef]:
+def below(refs: Mapping[str, Ref], prefix: str) -> dict[str, Ref]:
     """The tensors whose names begin with `prefix` ("state_dict.model.", say), without it."""
     return {name.removeprefix(prefix): ref for name, ref in refs.items() if name.startswith(prefix)}
 

@@ -8,14 +8,17 @@ from unclip.checkpoint import StageFolder
 from unclip.clip.config import CLIPConfig
 from unclip.config import from_dict
 from unclip.errors import CheckpointError
+from unclip.karlo.opened import OpenStage
 from upsamplers.config import UpsamplerConfig
+
+Stage = StageFolder | OpenStage
 
 
 def check_fit(
-    clip: StageFolder,
-    prior: StageFolder | None,
-    decoder: StageFolder,
-    upsamplers: Sequence[StageFolder],
+    clip: Stage,
+    prior: Stage | None,
+    decoder: Stage,
+    upsamplers: Sequence[Stage],
 ) -> None:
     """Compares what the stages say of themselves.
 
@@ -35,7 +38,7 @@ def check_fit(
     _check_sizes(decoder, upsamplers)
 
 
-def _check_widths(clip: StageFolder, prior: StageFolder | None, decoder: StageFolder) -> None:
+def _check_widths(clip: Stage, prior: Stage | None, decoder: Stage) -> None:
     values = {key: value for key, value in clip.config.items() if key != "fingerprint"}
     wanted = from_dict(CLIPConfig, values, "clip/config.json")
     configs: dict[str, object] = {
@@ -50,7 +53,7 @@ def _check_widths(clip: StageFolder, prior: StageFolder | None, decoder: StageFo
             )
 
 
-def _check_sizes(decoder: StageFolder, upsamplers: Sequence[StageFolder]) -> None:
+def _check_sizes(decoder: Stage, upsamplers: Sequence[Stage]) -> None:
     size, before = (
         from_dict(DecoderConfig, decoder.config, "decoder/config.json").image_size,
         "decoder",

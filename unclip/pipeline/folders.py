@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,20 @@ from pathlib import Path
 import torch
 
 import unclip
-from unclip.checkpoint import MANIFEST, StageFolder, load_stage, save_stage
+from unclip.checkpoint import (
+    MANIFEST,
+    WEIGHTS,
+    StageFolder,
+    describe_stage,
+    load_stage,
+    save_stage,
+)
 from unclip.errors import CheckpointError
+from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.pipeline.fit import check_fit
 from unclip.pipeline.hub import download, is_hub_id
 from unclip.pipeline.index import INDEX, ModelIndex, check_name, read_index, write_index
+from unclip.safetensors_file import open_safetensors
 
 POCKET = "pocket"
 CARD = "README.md"
@@ -30,6 +40,8 @@ class ModelStages:
     upsamplers: tuple[StageFolder, ...]
     hash: str | None = None
     """Names all weights and configurations in 16 hexadecimal digits; None before they are saved."""
+    licence: str | None = None
+    """The licence's identifier, where the weights have one that goes with them."""
 
     def all(self) -> tuple[StageFolder, ...]:
         """The stages in the order they run."""
@@ -90,7 +102,30 @@ def read_model(folder: Path) -> ModelStages:
     decoder = load_stage(folder / index.decoder, "decoder")
     upsamplers = tuple(load_stage(folder / name, "upsampler") for name in index.upsamplers)
     check_fit(clip, prior, decoder, upsamplers)
-    return ModelStages(index.name, clip, prior, decoder, upsamplers, model_hash(folder, index))
+    digest = model_hash(folder, index)
+    return ModelStages(index.name, clip, prior, decoder, upsamplers, digest, index.licence)
+
+
+def open_model(folder: Path) -> OpenModel:
+    """Opens all stages, checks each against its manifest, and that they fit each other; no tensor
+    is read.
+
+    Raises:
+        CheckpointError: something is missing, damaged, foreign or does not fit.
+    """
+    index = read_index(folder)
+
+    def opened(name: str, stage: str) -> OpenStage:
+        about = describe_stage(folder / name, stage)
+        refs = open_safetensors(folder / name / WEIGHTS)
+        return OpenStage(stage, about.config, refs, about.metadata, about.extra)
+
+    clip = opened(index.clip, "clip")
+    prior = None if index.prior is None else opened(index.prior, "prior")
+    decoder = opened(index.decoder, "decoder")
+    upsamplers = tuple(opened(name, "upsampler") for name in index.upsamplers)
+    check_fit(clip, prior, decoder, upsamplers)
+    return OpenModel(index.name, clip, prior, decoder, upsamplers, index.licence)
 
 
 def write_model(
@@ -107,22 +142,28 @@ def write_model(
     """
     check_name(model.name)
     check_fit(model.clip, model.prior, model.decoder, model.upsamplers)
-    sizes = [stage.config["image_size"] for stage in model.upsamplers]
-    index = ModelIndex(
-        name=model.name,
-        prior=None if model.prior is None else "prior",
-        upsamplers=tuple(f"upsampler_{size}" for size in sizes),
-    )
+    index = index_of(model)
     try:
         _make_room(folder, replace)
         for name, stage in zip(index.folders(), model.all(), strict=True):
             save_stage(folder / name, stage, dtype=dtype)
         if not (folder / CARD).exists():
-            (folder / CARD).write_text(_card(model), encoding="utf-8")
+            (folder / CARD).write_text(model_card(model), encoding="utf-8")
         write_index(folder, index)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
     return model_hash(folder, index)
+
+
+def index_of(model: ModelStages | OpenModel) -> ModelIndex:
+    """The index that a model is written with."""
+    sizes = [stage.config["image_size"] for stage in model.upsamplers]
+    return ModelIndex(
+        name=model.name,
+        prior=None if model.prior is None else "prior",
+        upsamplers=tuple(f"upsampler_{size}" for size in sizes),
+        licence=model.licence,
+    )
 
 
 def model_hash(folder: Path, index: ModelIndex) -> str:
@@ -152,17 +193,23 @@ def _make_room(folder: Path, replace: bool) -> None:
     (folder / INDEX).unlink()
 
 
-def _card(model: ModelStages) -> str:
+def model_card(model: ModelStages | OpenModel) -> str:
     """The model card: what there is, and room for what only its maker knows."""
     sizes = [model.decoder.config["image_size"]]
     sizes += [stage.config["image_size"] for stage in model.upsamplers]
-    count = sum(tensor.numel() for stage in model.all() for tensor in stage.tensors.values())
+    count = sum(
+        math.prod(tensor.shape) for stage in model.all() for tensor in stage.tensors.values()
+    )
+    licence = "" if model.licence is None else f"license: {model.licence}\n"
+    kind = "image-to-image" if model.prior is None else "text-to-image"
+    call = 'variations("photo.png")' if model.prior is None else '("a red apple")'
+    call = f"pipe.{call}" if model.prior is None else f"pipe{call}"
     return (
-        "---\nlibrary_name: unclip\npipeline_tag: text-to-image\ntags: [unclip, dall-e-2]\n---\n"
+        f"---\nlibrary_name: unclip\npipeline_tag: {kind}\n{licence}tags: [unclip, dall-e-2]\n---\n"
         f"# {model.name}\n\n"
         f"An unCLIP of {count:,} parameters that paints {', '.join(map(str, sizes))} px.\n\n"
         "```python\nfrom unclip import UnCLIPPipeline\n\n"
         'pipe = UnCLIPPipeline.from_pretrained("path or owner/name")\n'
-        'pipe("a red apple").images[0].save("apple.png")\n```\n\n'
+        f'{call}.images[0].save("apple.png")\n```\n\n'
         "What it was trained on, what it knows and what it is not for: not described yet.\n"
     )

@@ -6,7 +6,7 @@ of a folder beside it.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from unclip.errors import CheckpointError
 INDEX = "model_index.json"
 CLASS_NAME = "UnCLIPPipeline"
 KINDS = ("clip", "prior", "decoder", "upsamplers")
-KEYS = ("_class_name", "unclip_version", "name", "components")
+KEYS = ("_class_name", "unclip_version", "name", "licence", "components")
 MAX_INDEX_BYTES = 1_000_000
 FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
@@ -33,6 +33,8 @@ class ModelIndex:
     decoder: str = "decoder"
     upsamplers: tuple[str, ...] = ()
     """From the smallest size to the largest."""
+    licence: str | None = None
+    """The licence's identifier, where the weights have one that goes with them (Karlo's do)."""
 
     def folders(self) -> tuple[str, ...]:
         """All stage folders, in the order that the stages run."""
@@ -71,6 +73,7 @@ def write_index(folder: Path, index: ModelIndex) -> None:
         "_class_name": CLASS_NAME,
         "unclip_version": __version__,
         "name": index.name,
+        **({} if index.licence is None else {"licence": index.licence}),
         "components": {**components, "upsamplers": list(index.upsamplers)},
     }
     (folder / INDEX).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -102,7 +105,10 @@ def _check(data: Any, path: Path) -> ModelIndex:
     if not isinstance(name, str) or not isinstance(components, dict):
         raise CheckpointError(f"{path} has no name or no components: unclip assemble writes both")
     check_name(name)
-    return _components(name, components, path)
+    licence = data.get("licence")
+    if licence is not None and not (isinstance(licence, str) and NAME.fullmatch(licence)):
+        raise CheckpointError(f"{path}: licence is {_short(licence)}, expected its identifier")
+    return replace(_components(name, components, path), licence=licence)
 
 
 def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex:
