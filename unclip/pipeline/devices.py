@@ -49,6 +49,14 @@ def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.
     return dtype
 
 
+def prior_dtype(candidates: int, asked: torch.dtype) -> torch.dtype:
+    """Returns the precision of a prior: the one asked for, or float32 where it chooses.
+
+    A choice between two candidates that are nearly alike must not hang on rounding.
+    """
+    return asked if candidates == 1 else torch.float32
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """`float32`, not `torch.float32`."""
     return str(dtype).removeprefix("torch.")

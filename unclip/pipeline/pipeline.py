@@ -20,7 +20,7 @@ from unclip.clip.features import TextFeatures
 from unclip.diffusion.samplers import Callback
 from unclip.errors import CancelledError, InputError
 from unclip.pipeline import stages
-from unclip.pipeline.devices import choose_device, choose_dtype
+from unclip.pipeline.devices import choose_device, choose_dtype, prior_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
 from unclip.pipeline.hub import upload
@@ -76,7 +76,7 @@ class UnCLIPPipeline:
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
         Args:
-            dtype: of decoder and upsamplers; None is float32. `torch_dtype` is its old name.
+            dtype: as for `to`; None is float32. `torch_dtype` is its old name.
 
         Raises:
             CheckpointError: there is no such model, or it is damaged, foreign or does not fit.
@@ -131,7 +131,9 @@ class UnCLIPPipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> "UnCLIPPipeline":
-        """Moves to a device; `dtype` is that of decoder and upsamplers, the rest stays float32.
+        """Moves to a device; `dtype` is that of decoder and upsamplers, CLIP stays float32.
+
+        A prior that draws one candidate has it, too; one that chooses between several is float32.
 
         Raises:
             BackendError: there is no such device or precision here.
@@ -144,7 +146,7 @@ class UnCLIPPipeline:
         where = self.device if device is None else choose_device(device)
         precision = self.dtype if dtype is None else choose_dtype(dtype, where)
         self.clip.to(where)
-        self.prior.to(where)
+        self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision)
         return self
@@ -156,7 +158,7 @@ class UnCLIPPipeline:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the decoder and the upsamplers."""
+        """Precision of the decoder and the upsamplers; `to` says of the rest."""
         return self.decoder.unet.conv_in.weight.dtype
 
     @property

@@ -1,8 +1,8 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP and the prior always run in float32: they are small, and a choice between two candidates that
-are nearly alike must not hang on rounding. Only decoder and upsamplers run in the precision asked
-for.
+CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
+prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
+(`unclip.pipeline.devices.prior_dtype`).
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def run_prior(
     guidance_scale: float | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Samples image embeddings for texts, in float32."""
+    """Samples image embeddings for texts; they are float32 in any precision."""
     with watch(model.prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             model.prior,
