@@ -6,12 +6,15 @@ here touches. Where oneDNN cannot (`unpacked_because`), the same layers run on P
 functions.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, gelu, linear
+
+from unclip.nn.graphs import RECORDERS
 
 _OPS: Any = torch.ops.mkldnn
 
@@ -52,8 +55,7 @@ def pack_conv(conv: nn.Conv2d) -> "_PackedConv | _PlainConv":
 
     Its `bias` replaces the layer's own, and its `add` is added to the answer.
     """
-    kind = _PackedConv if unpacked_because(conv.weight.dtype) is None else _PlainConv
-    return kind(conv)
+    return _PackedConv(conv) if _can_pack(conv.weight) else _PlainConv(conv)
 
 
 def pack_linear(*layers: nn.Linear) -> "_PackedLinear | _PlainLinear":
@@ -61,11 +63,18 @@ def pack_linear(*layers: nn.Linear) -> "_PackedLinear | _PlainLinear":
 
     Its `add` is added to the answer; with `activate` the answer goes through GELU.
     """
-    weight = layers[0].weight if len(layers) == 1 else torch.cat([x.weight for x in layers])
-    biases = [layer.bias for layer in layers]
-    bias = biases[0] if len(layers) == 1 else torch.cat(biases)
-    kind = _PackedLinear if unpacked_because(weight.dtype) is None else _PlainLinear
-    return kind(weight, bias)
+    if not _can_pack(layers[0].weight):
+        return _PlainLinear(layers)
+    if len(layers) == 1:
+        return _PackedLinear(layers[0].weight, layers[0].bias)
+    return _PackedLinear(
+        torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+    )
+
+
+def _can_pack(weight: Tensor) -> bool:
+    kind = weight.device.type
+    return kind == "cpu" and kind not in RECORDERS and unpacked_because(weight.dtype) is None
 
 
 class _PlainConv:
@@ -100,13 +109,14 @@ class _PackedConv:
 
 
 class _PlainLinear:
-    """PyTorch's linear layer."""
+    """PyTorch's linear layers, with their own weights: what is recorded must stay where it is."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight, self.bias = weight, bias
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        self.layers = layers
 
     def __call__(self, x: Tensor, add: Tensor | None = None, activate: bool = False) -> Tensor:
-        out = linear(x, self.weight, self.bias)
+        parts = [linear(x, layer.weight, layer.bias) for layer in self.layers]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         if activate:
             out = gelu(out)
         return out if add is None else out.add_(add)

@@ -1,7 +1,8 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP always runs in float32, and so does a prior that draws several candidates: a choice between two
-that are nearly alike must not hang on rounding. The rest runs in the precision asked for.
+CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
+prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
+(`unclip.pipeline.devices.prior_dtype`).
 """
 
 from collections.abc import Sequence
@@ -52,18 +53,17 @@ def run_prior(
     callback: Callback | None = None,
     latents: Tensor | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Samples image embeddings for texts.
+    """Samples image embeddings for texts; they are float32 in any precision.
 
     Raises:
         InputError: the model has no prior.
     """
     prior = needed_prior(model)
-    dtype = prior.proj_in.weight.dtype
     with watch(prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             prior,
-            text.to(dtype=dtype),
-            encode_text(model, [""]).to(dtype=dtype),
+            text,
+            encode_text(model, [""]),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -138,16 +138,6 @@ def run_upsampler(
             callback=callback,
             latents=latents,
         )
-
-
-def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
-    """Moves a prior; one that draws several candidates stays in float32, and so do the statistics
-    of pictures."""
-    if prior.config.sampling.candidates > 1:
-        dtype = torch.float32
-    prior.to(device)
-    for parameter in prior.parameters():
-        parameter.data = parameter.data.to(dtype)
 
 
 def needed_prior(model: Components) -> Prior:

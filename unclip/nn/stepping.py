@@ -1,0 +1,211 @@
+"""A causal transformer in a sampling loop: a step runs only the tokens that the step makes anew.
+
+The sequence is [prefix, one step token, new tokens]. No step changes the prefix, and a step token
+(the time) sees nothing but the prefix and itself; so all prefixes and the tokens of all steps are
+run together once, and their keys and values are kept. Prefixes may differ in length: the tokens of
+all stand in one row, and nothing is padded, unless steps are to be recorded (`unclip.nn.graphs`),
+when shapes that hang on the text would ask for a recording each.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, layer_norm
+
+from unclip.nn.attention import attend
+from unclip.nn.packed import pack_linear
+from unclip.nn.transformer import TransformerBlock
+
+Look = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values of all tokens, (tokens, heads, head_dim) each, to what they see."""
+
+
+class Stepper:
+    """Keeps the keys and values of prefixes and step tokens; for sampling alone, no gradients."""
+
+    def __init__(
+        self,
+        blocks: nn.ModuleList | Sequence[TransformerBlock],
+        prefixes: Sequence[Float[Tensor, "_ dim"]],
+        copies: Sequence[int],
+        steps: Float[Tensor, "steps dim"],
+        *,
+        tokens: int,
+        padded: int | None = None,
+    ) -> None:
+        """Runs the prefixes and the step tokens.
+
+        Args:
+            prefixes: the first tokens, of any length.
+            copies: how many neighbouring rows of the batch each prefix is for.
+            steps: the token of every step, the same in all rows.
+            tokens: how many new tokens a row has at each step.
+            padded: keeps all prefixes in rooms of this length, the rest of which is masked.
+        """
+        self._blocks = [_Block(cast(TransformerBlock, block)) for block in blocks]
+        self._tokens = tokens
+        lengths = [len(prefix) for prefix in prefixes]
+        kept = self._run_prefixes(prefixes, steps)
+        rooms = [length if padded is None else padded for length in lengths]
+        self.rooms: tuple[Room, ...] = ()
+        """What no step changes, in the order of the rows."""
+        self._steps: list[Tensor] = []
+        index = 0
+        for (room, times), members in groupby(zip(rooms, copies, strict=True)):
+            part = slice(index, index + len(list(members)))
+            self.rooms += (Room.build(kept[part], lengths[part], room, times, tokens),)
+            own = [
+                keys[:, :, length:] for keys, length in zip(kept[part], lengths[part], strict=True)
+            ]
+            # (steps, blocks, 2, prefixes, 1, heads, head_dim)
+            self._steps.append(torch.stack(own, dim=3).movedim(2, 0)[:, :, :, :, None].contiguous())
+            index = part.stop
+
+    def at(self, step: int) -> tuple[Tensor, ...]:
+        """Returns the keys and values of a step's token, for each room."""
+        return tuple(steps[step] for steps in self._steps)
+
+    def run(
+        self,
+        x: Float[Tensor, "rows tokens dim"],
+        step: tuple[Tensor, ...],
+        rooms: "tuple[Room, ...]",
+    ) -> Float[Tensor, "rows tokens dim"]:
+        """Runs the new tokens of a step; each sees those before it, too.
+
+        Args:
+            step: what `at` answers.
+            rooms: `self.rooms`, or copies of them; what lies behind their prefixes is written over.
+        """
+        for room, kept in zip(rooms, step, strict=True):
+            room.keys_values[..., room.length, :] = kept
+        flat = x.flatten(0, 1)
+        for index, block in enumerate(self._blocks):
+            flat = block(flat, lambda q, k, v, index=index: self._look(rooms, index, q, k, v))
+        return flat.view(x.shape)
+
+    def _look(
+        self, rooms: "tuple[Room, ...]", block: int, q: Tensor, k: Tensor, v: Tensor
+    ) -> Tensor:
+        # (rows x tokens, heads, head_dim) -> (rows, heads, tokens, head_dim)
+        q, k, v = (x.unflatten(0, (-1, self._tokens)).transpose(1, 2) for x in (q, k, v))
+        parts, start = [], 0
+        for room in rooms:
+            rows = slice(start, start + room.rows)
+            parts.append(room.look(block, q[rows], k[rows], v[rows]))
+            start = rows.stop
+        return torch.cat(parts).transpose(1, 2).flatten(0, 1)
+
+    def _run_prefixes(self, prefixes: Sequence[Tensor], steps: Tensor) -> list[Tensor]:
+        """Returns, for each prefix, the keys and values of its tokens and of all steps after it:
+        (blocks, 2, tokens, heads, head_dim)."""
+        lengths = [len(prefix) + len(steps) for prefix in prefixes]
+        masks = [_prefix_mask(len(prefix), len(steps), prefix.device) for prefix in prefixes]
+        kept: list[list[Tensor]] = [[] for _ in prefixes]
+
+        def look(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            parts = []
+            pieces = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
+            for mask, known, piece in zip(masks, kept, pieces, strict=True):
+                known.append(torch.stack(piece[1:]))
+                one = (x.transpose(0, 1)[None] for x in piece)
+                parts.append(attend(*one, mask)[0].transpose(0, 1))
+            return torch.cat(parts)
+
+        x = torch.cat([part for prefix in prefixes for part in (prefix, steps)])
+        for block in self._blocks[:-1]:
+            x = block(x, look)
+        # Nobody reads what the last block makes of them.
+        self._blocks[-1].project(x, look)
+        return [torch.stack(known) for known in kept]
+
+
+def _prefix_mask(prefix: int, steps: int, device: torch.device) -> Tensor:
+    mask = torch.ones(prefix + steps, prefix + steps, dtype=torch.bool, device=device).tril()
+    mask[prefix:, prefix:] = torch.eye(steps, dtype=torch.bool, device=device)
+    return mask[None, None]
+
+
+class Room(NamedTuple):
+    """Neighbouring rows whose prefixes take the same room."""
+
+    keys_values: Float[Tensor, "blocks 2 prefixes copies heads keys head_dim"]
+    """Of the prefix, the step's token, and the new tokens, in this order."""
+    mask: Bool[Tensor, "rows 1 1 keys"] | None
+    """Which of the keys are there; None for all."""
+    length: int
+
+    @staticmethod
+    def build(
+        kept: Sequence[Float[Tensor, "blocks 2 _ heads head_dim"]],
+        lengths: Sequence[int],
+        length: int,
+        copies: int,
+        tokens: int,
+    ) -> "Room":
+        """Lays out what was kept of prefixes, with room for the step's token and the new ones."""
+        first = kept[0]
+        blocks, both, _, heads, head_dim = first.shape
+        keys = length + 1 + tokens
+        room = first.new_zeros(blocks, both, len(kept), copies, heads, keys, head_dim)
+        for row, (one, own) in enumerate(zip(kept, lengths, strict=True)):
+            room[:, :, row, :, :, :own] = one[:, :, None, :own].transpose(3, 4)
+        return Room(room, _room_mask(lengths, length, copies, keys, room.device), length)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return self.keys_values.shape[2] * self.keys_values.shape[3]
+
+    def look(self, block: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Lets the new tokens see what stands before them, and themselves."""
+        keys, values = self.keys_values[block].flatten(1, 2)  # (B, H, keys, D) each
+        first = self.length + 1
+        keys[:, :, first:], values[:, :, first:] = k, v
+        seen = []
+        for i in range(q.shape[2]):
+            stop = first + i + 1
+            mask = None if self.mask is None else self.mask[..., :stop]
+            seen.append(attend(q[:, :, i : i + 1], keys[:, :, :stop], values[:, :, :stop], mask))
+        return torch.cat(seen, dim=2)
+
+
+def _room_mask(
+    lengths: Sequence[int], length: int, copies: int, keys: int, device: torch.device
+) -> Tensor | None:
+    """Masks what the prefixes leave of their room; None where rooms are as long as prefixes."""
+    if all(own == length for own in lengths):
+        return None
+    place = torch.arange(keys)
+    rows = [(place < own) | (place >= length) for own in lengths for _ in range(copies)]
+    return torch.stack(rows).to(device)[:, None, None]
+
+
+class _Block:
+    """`TransformerBlock` over tokens in one row, its three projections as one."""
+
+    def __init__(self, block: TransformerBlock) -> None:
+        attention, first, last = block.attn1, block.ff.net[0], block.ff.net[2]
+        assert first.activation is gelu
+        self.norm1, self.norm3 = block.norm1, block.norm3
+        self.num_heads = attention.num_heads
+        self.to_qkv = pack_linear(attention.to_q, attention.to_k, attention.to_v)
+        self.to_out = pack_linear(attention.to_out[0])
+        self.up, self.down = pack_linear(first.proj), pack_linear(last)
+
+    def __call__(self, x: Tensor, look: Look) -> Tensor:
+        x = self.to_out(self.project(x, look).flatten(1), add=x)
+        return self.down(self.up(_norm(self.norm3, x), activate=True), add=x)
+
+    def project(self, x: Tensor, look: Look) -> Tensor:
+        """Returns what the tokens see, before the output projection."""
+        qkv = self.to_qkv(_norm(self.norm1, x)).view(len(x), 3, self.num_heads, -1)
+        return look(*qkv.unbind(1))
+
+
+def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
