@@ -3,9 +3,10 @@
 import json
 import shutil
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -103,3 +104,25 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tiny")
     make_model(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def kakao_state() -> dict[str, dict[str, Any]]:
+    """Tensors of a small Karlo, by diffusers' components and names."""
+    # Imported here: it imports diffusers and transformers, which few tests need.
+    import kakao_files
+
+    return kakao_files.states()
+
+
+@pytest.fixture(scope="session")
+def kakao_folder(
+    tmp_path_factory: pytest.TempPathFactory, kakao_state: dict[str, dict[str, Any]]
+) -> Path:
+    """The same in Kakao's own files."""
+    import kakao_files
+
+    with warnings.catch_warnings():
+        # OpenAI's CLIPs are in TorchScript, which PyTorch deprecates.
+        warnings.simplefilter("ignore", FutureWarning)
+        return kakao_files.write_kakao(tmp_path_factory.mktemp("kakao"), kakao_state)

@@ -37,13 +37,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 
 
 @pytest.fixture(scope="module")
-def state() -> dict[str, dict[str, Tensor]]:
-    return kakao_files.states()
+def state(kakao_state: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    return kakao_state
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, state: dict[str, dict[str, Tensor]]) -> Path:
-    return kakao_files.write_kakao(tmp_path_factory.mktemp("kakao"), state)
+def folder(kakao_folder: Path) -> Path:
+    return kakao_folder
 
 
 @pytest.fixture(scope="module")
