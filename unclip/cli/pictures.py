@@ -19,7 +19,6 @@ from unclip.cli.processes import Processes
 from unclip.cli.report import Advance, Report
 from unclip.errors import CancelledError
 from unclip.pipeline.devices import choose_device, choose_dtype, dtype_name
-from unclip.pipeline.generate import batch_limit
 from unclip.pipeline.hub import is_hub_id
 from unclip.pipeline.output import Picture
 from unclip.pipeline.photos import PhotoFile
@@ -50,17 +49,25 @@ class Order:
 
 
 def load(
-    report: Report, model: str, device: str | None, dtype: str | None, *, local_rank: int = 0
+    report: Report,
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    *,
+    local_rank: int = 0,
+    low_memory: bool = False,
 ) -> UnCLIPPipeline:
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
     precision = choose_dtype(dtype, where)
     if is_hub_id(model) and not Path(model).is_dir():
         report.note(f"looking for {model} on the Hugging Face hub, or in its cache here")
-    pipe = UnCLIPPipeline.from_pretrained(model).to(where, precision)
+    pipe = UnCLIPPipeline.from_pretrained(model, low_memory=low_memory).to(where, precision)
     record = pipe.record
     name = "the bundled pocket model" if record.source == "pocket" else f"the model {record.name}"
     report.note(f"using {name} ({record.hash}) on {where} in {dtype_name(precision)}")
+    if low_memory:
+        report.note("low memory: one network at a time, one picture at a time")
     report.result |= {
         "model": {"name": record.name, "hash": record.hash, "source": record.source},
         "device": str(where),
@@ -162,7 +169,7 @@ class _Maker:
 
     def _totals(self) -> dict[str, int]:
         """Steps of every stage over all batches."""
-        limit = batch_limit(self.pipe.device, self.sampling.size, self.order.batch_size)
+        limit = self.pipe.batch_limit(self.sampling.size, self.order.batch_size)
         batches = -(-len(self.mine) // limit)
         steps = {"prior": self.sampling.prior_steps, "decoder": self.sampling.decoder_steps}
         sizes = self.pipe.sizes[1:]

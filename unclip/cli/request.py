@@ -30,6 +30,7 @@ class Request:
     model: str
     device: str | None
     dtype: str | None
+    low_memory: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     """As for a call of the pipeline."""
 
@@ -82,5 +83,12 @@ def _make(
         processes=processes,
     )
     rank = processes.local_rank
-    pipe = load(report, request.model, request.device, request.dtype, local_rank=rank)
+    pipe = load(
+        report,
+        request.model,
+        request.device,
+        request.dtype,
+        local_rank=rank,
+        low_memory=request.low_memory,
+    )
     make(report, pipe, order)

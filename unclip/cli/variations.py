@@ -36,6 +36,7 @@ def variations(
     model: options.Model = "pocket",
     device: options.Device = None,
     dtype: options.Dtype = None,
+    low_memory: options.LowMemory = False,
     grid: options.Grid = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -68,6 +69,7 @@ def variations(
             model=model,
             device=device,
             dtype=dtype,
+            low_memory=low_memory,
             settings=settings,
         )
         fulfil(report, request)

@@ -19,11 +19,21 @@ from unclip.clip.encoder import CLIP
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.samplers import Callback
 from unclip.errors import CancelledError, InputError
+from unclip.nn.residency import Residency
 from unclip.pipeline import stages
 from unclip.pipeline.devices import choose_device, choose_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
-from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
+from unclip.pipeline.generate import (
+    Embedded,
+    Request,
+    StepEnd,
+    batch_limit,
+    observer,
+    paint,
+    prior_embeds,
+)
 from unclip.pipeline.hub import upload
+from unclip.pipeline.low_memory import LOW_MEMORY_BYTES, take_turns
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
 from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
@@ -60,6 +70,7 @@ class UnCLIPPipeline:
         self.upsamplers = tuple(upsamplers)
         self.record = record or ModelRecord(name="unnamed", hash=None)
         self._metadata = metadata or {}
+        self._residency: Residency | None = None
         self._interrupt = False
 
     @classmethod
@@ -72,11 +83,13 @@ class UnCLIPPipeline:
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        low_memory: bool = False,
     ) -> "UnCLIPPipeline":
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
         Args:
             dtype: of decoder and upsamplers; None is float32. `torch_dtype` is its old name.
+            low_memory: as `enable_low_memory`, from the beginning.
 
         Raises:
             CheckpointError: there is no such model, or it is damaged, foreign or does not fit.
@@ -89,6 +102,8 @@ class UnCLIPPipeline:
         read = read_model(folder)
         record = ModelRecord(name=read.name, hash=read.hash, source=source)
         pipe = cls(*build(read), record=record, metadata=metadata_of(read))
+        if low_memory:
+            pipe.enable_low_memory()
         return pipe.to(dtype=dtype or torch_dtype or torch.float32)
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
@@ -97,6 +112,7 @@ class UnCLIPPipeline:
         Raises:
             CheckpointError: it cannot be written, or the folder holds something else.
         """
+        self._put_away()
         model = take_apart(self.model, name or self.record.name, self._metadata)
         write_model(Path(folder), model)
 
@@ -143,11 +159,36 @@ class UnCLIPPipeline:
                 device = arg
         where = self.device if device is None else choose_device(device)
         precision = self.dtype if dtype is None else choose_dtype(dtype, where)
+        if self._residency is not None:
+            budget = self._residency.budget
+            self._residency.end()
+            self._residency = take_turns(self.model, where, precision, budget)
+            return self
         self.clip.to(where)
         self.prior.to(where)
+        layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
-            network.to(where, precision)
+            network.to(where, precision, memory_format=layout)
         return self
+
+    def enable_low_memory(self, budget: int = LOW_MEMORY_BYTES) -> "UnCLIPPipeline":
+        """Keeps one network at a time on the device, and makes one picture at a time.
+
+        Karlo in float16 then takes less than 4 GB of a GPU's memory. Weights wait in their files
+        or in the host's memory, and what is written into them is lost. On a CPU the pages of a
+        network's files are given back as soon as it has run. `to` goes on choosing device and
+        precision. Every picture sends all weights again.
+
+        Args:
+            budget: bytes of the device's memory that may be used; where two networks fit, the next
+                one is sent while the one before it runs.
+        """
+        self._residency = take_turns(self.model, self.device, self.dtype, budget)
+        return self
+
+    def _put_away(self) -> None:
+        if self._residency is not None:
+            self._residency.put_away()
 
     @property
     def device(self) -> torch.device:
@@ -157,7 +198,18 @@ class UnCLIPPipeline:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the decoder and the upsamplers."""
+        if self._residency is not None:
+            return self._residency.dtype_of(self.decoder)
         return self.decoder.unet.conv_in.weight.dtype
+
+    def batch_limit(self, size: int, wish: int | None = None) -> int:
+        """How many pictures of a size are made at a time, unless a number is wished for.
+
+        Raises:
+            InputError: `wish` is less than one.
+        """
+        most = None if self._residency is None else 1
+        return batch_limit(self.device, size, most if wish is None else wish)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -230,7 +282,7 @@ class UnCLIPPipeline:
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         embed = prior_embeds(self.model, prompts, sampling, observe)
         randomness = choose_randomness(len(prompts), seed, generator)
-        limit = batch_limit(self.device, sampling.size, batch_size)
+        limit = self.batch_limit(sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, prompts, limit)
         return self._run(request, output_type, on_image)
 
@@ -266,12 +318,12 @@ class UnCLIPPipeline:
         count = check_count(num_images_per_prompt)
         embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
 
-        def embed(rows: slice, part: Randomness) -> tuple[Tensor, None]:
-            return vary(self.prior, embeds[rows], amount, part.noise("variations")), None
+        def embed(rows: slice, part: Randomness) -> Embedded:
+            return Embedded(vary(self.prior, embeds[rows], amount, part.noise("variations")))
 
         randomness = choose_randomness(len(embeds), seed, generator)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        limit = batch_limit(self.device, sampling.size, batch_size)
+        limit = self.batch_limit(sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, None, limit)
         return self._run(request, output_type, on_image)
 
@@ -405,6 +457,8 @@ class UnCLIPPipeline:
         except CancelledError:
             if not self._interrupt:
                 raise
+        finally:
+            self._put_away()
         return collector.output(self.prior.config.embed_dim, request.sampling.size)
 
 

@@ -5,11 +5,12 @@ are nearly alike must not hang on rounding. Only decoder and upsamplers run in t
 for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from decoder.sample import sample_images
 from prior.sample import sample_image_embed
@@ -18,6 +19,8 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.errors import InputError
+from unclip.nn.residency import summon
+from unclip.pipeline.devices import exact_kernels
 from unclip.pipeline.finite import check_finite, watch
 from unclip.pipeline.registry import Components
 from upsamplers.model import Upsampler
@@ -27,6 +30,7 @@ from upsamplers.sample import upsample
 @torch.inference_mode()
 def encode_text(model: Components, prompts: Sequence[str]) -> TextFeatures:
     """Encodes each prompt alone, so that its numbers never depend on its neighbours."""
+    summon(model.clip.text)
     text = TextFeatures.cat([model.clip.encode_text([prompt]) for prompt in prompts])
     check_finite(text.hidden, "clip")
     return text
@@ -37,6 +41,7 @@ def encode_image(
     model: Components, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch dim"]:
     """Encodes pictures in [-1, 1], each alone."""
+    summon(model.clip.image)
     embed = torch.cat([model.clip.encode_image(image[None].float()) for image in images])
     check_finite(embed, "clip")
     return embed
@@ -45,18 +50,22 @@ def encode_image(
 def run_prior(
     model: Components,
     text: TextFeatures,
+    null_text: TextFeatures | None = None,
     *,
     noise: Noise,
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Samples image embeddings for texts, in float32."""
-    with watch(model.prior.proj_to_clip_embeddings, "prior"):
+    """Samples image embeddings for texts; the empty prompt's features are encoded if not given."""
+    null_text = null_text if null_text is not None else encode_text(model, [""])
+    summon(model.prior)
+    weight = model.prior.proj_in.weight
+    with _watched(model.prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             model.prior,
-            text,
-            encode_text(model, [""]),
+            text.to(dtype=weight.dtype),
+            null_text.to(dtype=weight.dtype),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -68,6 +77,7 @@ def run_decoder(
     model: Components,
     image_embed: Float[Tensor, "batch dim"],
     text: TextFeatures | None,
+    null_text: TextFeatures | None = None,
     *,
     noise: Noise,
     num_steps: int | None = None,
@@ -81,19 +91,21 @@ def run_decoder(
     Raises:
         InputError: the embeddings are not the model's, or not as many as the texts.
     """
-    weight = model.decoder.unet.conv_in.weight
     dim = model.prior.config.embed_dim
     if image_embed.dim() != 2 or image_embed.shape[1] != dim:
         got = tuple(image_embed.shape)
         raise InputError(f"got image embeddings of shape {got}, expected (batch, {dim})")
     if text is not None and len(text) != len(image_embed):
         raise InputError(f"got {len(text)} texts for {len(image_embed)} embeddings: give one each")
-    with watch(model.decoder.unet, "decoder"):
+    null_text = null_text if null_text is not None else encode_text(model, [""])
+    summon(model.decoder)
+    weight = model.decoder.unet.conv_in.weight
+    with _watched(model.decoder.unet, "decoder"):
         return sample_images(
             model.decoder,
             image_embed.to(weight.device, weight.dtype),
             None if text is None else text.to(weight.device, weight.dtype),
-            encode_text(model, [""]).to(dtype=weight.dtype),
+            null_text.to(weight.device, weight.dtype),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -114,8 +126,9 @@ def run_upsampler(
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
+    summon(upsampler.unet)
     device = upsampler.unet.conv_in.weight.device
-    with watch(upsampler.unet, stage_name(upsampler)):
+    with _watched(upsampler.unet, stage_name(upsampler)):
         return upsample(
             upsampler,
             images.to(device).float(),
@@ -125,6 +138,14 @@ def run_upsampler(
             start=start,
             callback=callback,
         )
+
+
+@contextmanager
+def _watched(network: nn.Module, stage: str) -> Iterator[None]:
+    """Runs a stage with kernels that keep its precision, and watches for overflow."""
+    weight = next(network.parameters())
+    with exact_kernels(weight.device, weight.dtype), watch(network, stage):
+        yield
 
 
 def find_upsampler(model: Components, images: Tensor) -> Upsampler:
