@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard, runtime_checkable
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ MAX_ELEMENTS = 2**48
 """More than any memory holds, and small enough that nothing computed from it overflows an int64."""
 MAX_AXES = 64
 """PyTorch's own limit."""
+
+
+_maps: "WeakValueDictionary[int, mmap.mmap]" = WeakValueDictionary()
+"""Every file that is mapped, by the address of its first byte."""
 
 
 class MappedFile:
@@ -42,6 +47,7 @@ class MappedFile:
                 raise CheckpointError(f"cannot read {path}: it is empty")
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                _maps[_address(self._map)] = self._map
         except OSError as error:
             raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
 
@@ -141,6 +147,42 @@ class TensorRef:
         converted = tensor.to(dtype)
         self.release()
         return converted
+
+
+def is_mapped(tensor: Tensor) -> bool:
+    """Whether a tensor lies in a file that `MappedFile` mapped."""
+    return _place(tensor) is not None
+
+
+def release_pages(tensor: Tensor) -> None:
+    """Gives the pages of a mapped tensor back to the system, which reads them again when they are
+    touched: whatever was written into them is lost. Does nothing for a tensor in ordinary memory.
+    """
+    place = _place(tensor)
+    if place is None or not hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        return
+    # Whole pages only: its neighbours begin and end in the same ones.
+    mapped, start, stop = place
+    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < last:
+        mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _place(tensor: Tensor) -> tuple[mmap.mmap, int, int] | None:
+    """The map that holds a tensor's elements, and their first byte and the one after the last."""
+    if tensor.device.type != "cpu" or tensor.numel() == 0:
+        return None
+    first = tensor.data_ptr()
+    pairs = zip(tensor.shape, tensor.stride(), strict=True)
+    span = 1 + sum((size - 1) * step for size, step in pairs)
+    for address, mapped in _maps.items():
+        if address <= first < address + len(mapped):
+            return mapped, first - address, first - address + span * tensor.element_size()
+    return None
+
+
+def _address(mapped: mmap.mmap) -> int:
+    return torch.frombuffer(mapped, dtype=torch.uint8, count=1).data_ptr()
 
 
 def are_counts(numbers: object) -> TypeGuard[Sequence[int]]:

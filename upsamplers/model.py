@@ -59,16 +59,13 @@ class Upsampler(nn.Module):
         return self.unet.modulations(t, None if level is None else self._embed(level))
 
     def modulations_of_steps(
-        self, times: Sequence[int], level: float | None
+        self, times: Sequence[int], level: float | None, *, last: bool = False
     ) -> dict[int, tuple[Tensor, ...]]:
         """Computes the `modulations` of all sampling steps, by time, one row for all pictures."""
         embed = None
         if level is not None:
             embed = self._embed(torch.tensor([level], device=self.unet.conv_in.weight.device))
-        steps = self.unet.modulations_of_steps(times, embed)
-        if self.config.last_network:
-            steps |= self.last.modulations_of_steps(times[-1:], embed)
-        return steps
+        return self.network(last=last).modulations_of_steps(times, embed)
 
     def _embed(self, level: Float[Tensor, " batch"]) -> Float[Tensor, "batch temb"]:
         width = self.unet.config.channels[0]

@@ -1,5 +1,6 @@
 """A small picture to a large one."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
@@ -15,6 +16,7 @@ from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
 from unclip.nn.fast import Run, fast
 from unclip.nn.graphs import step_recorder
+from unclip.nn.residency import summon
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
 
@@ -51,33 +53,58 @@ def upsample(
         low_res = augment(low_res, levels, eps)
     low_res = enlarge(low_res.float(), config.factor).to(dtype)
 
-    # All that depends on the time is computed before the loop.
     schedule = build_schedule(config.diffusion)
     times = respace(times_below(schedule.num_timesteps, start), num_steps)
-    steps = upsampler.modulations_of_steps(times, level)
-
     x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
     x = x.to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
     name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)
     with ExitStack() as stack:
-        first, last = upsampler.unet, upsampler.network(last=True)
-        network = _prepared(stack.enter_context(fast(first)), steps, low_res, "first")
-        if last is not first:
-            final = _prepared(stack.enter_context(fast(last)), steps, low_res, "last")
-            network = Relay(network, final, times[-1])
+        if config.last_network:
+            first = _Turn(upsampler, times[:-1], level, stack)
+            last = _Turn(upsampler, times[-1:], level, stack, last=True)
+            network = Relay(first.prepared(low_res), last.prepared(low_res), times[-1])
+        else:
+            network = _Turn(upsampler, times, level, stack).prepared(low_res)
         denoiser = Denoiser(network, schedule, config.diffusion)
         x = run_steps(name, denoiser, x, times, noise, record, callback=callback)
     return x.clamp(-1, 1)
 
 
-def _prepared(
-    run: Run, steps: dict[int, tuple[Tensor, ...]], low_res: Tensor, label: str
-) -> Prepared:
-    """Closes a network over what it is told beside the sample."""
+class _Turn:
+    """A network and the steps that it makes, made ready at the first of them.
 
-    def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+    By then the network before it, if there is one, has had its turn: both need not be in memory.
+    All that depends on the time is computed there, for all of the steps.
+    """
+
+    def __init__(
+        self,
+        upsampler: Upsampler,
+        times: Sequence[int],
+        level: float | None,
+        stack: ExitStack,
+        *,
+        last: bool = False,
+    ) -> None:
+        self.upsampler, self.times, self.level = upsampler, times, level
+        self.stack, self.last = stack, last
+        self._ready: tuple[Run, dict[int, tuple[Tensor, ...]]] | None = None
+
+    def prepared(self, low_res: Float[Tensor, "batch 3 height width"]) -> Prepared:
+        """Returns the network with what it is told beside the sample."""
+        return Prepared(self._call, lambda t: self._get_ready()[1][t], low_res, self.last)
+
+    def _call(self, x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+        run, _ = self._get_ready()
         return run(torch.cat([x.to(low_res.dtype), low_res], dim=1), modulations)
 
-    return Prepared(call, steps.__getitem__, low_res, label)
+    def _get_ready(self) -> tuple[Run, dict[int, tuple[Tensor, ...]]]:
+        if self._ready is None:
+            network = self.upsampler.network(last=self.last)
+            summon(network)
+            run = self.stack.enter_context(fast(network))
+            steps = self.upsampler.modulations_of_steps(self.times, self.level, last=self.last)
+            self._ready = run, steps
+        return self._ready

@@ -41,6 +41,7 @@ def generate(
     model: options.Model = "pocket",
     device: options.Device = None,
     dtype: options.Dtype = None,
+    low_memory: options.LowMemory = False,
     grid: options.Grid = False,
     prompts: PromptFile = None,
     force: options.Force = False,
@@ -76,6 +77,7 @@ def generate(
             model=model,
             device=device,
             dtype=dtype,
+            low_memory=low_memory,
             settings=settings,
         )
         fulfil(report, request)

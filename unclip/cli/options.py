@@ -66,6 +66,14 @@ Dtype = Annotated[
     str | None,
     typer.Option(help="float32 (default on a CPU), bfloat16 (default on a GPU) or float16."),
 ]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        help="One network at a time on the device, one picture at a time: slower, and Karlo in "
+        "float16 fits into 4 GB.",
+    ),
+]
 Grid = Annotated[bool, typer.Option("--grid", help="Also write one sheet of all pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]

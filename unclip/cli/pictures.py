@@ -20,7 +20,6 @@ from unclip.cli.processes import Processes
 from unclip.cli.report import Advance, Report
 from unclip.errors import CancelledError
 from unclip.pipeline.devices import choose_device, choose_dtype, dtype_name
-from unclip.pipeline.generate import batch_limit
 from unclip.pipeline.hub import is_hub_id
 from unclip.pipeline.output import Picture
 from unclip.pipeline.photos import PhotoFile
@@ -51,7 +50,13 @@ class Order:
 
 
 def load(
-    report: Report, model: str, device: str | None, dtype: str | None, *, local_rank: int = 0
+    report: Report,
+    model: str,
+    device: str | None,
+    dtype: str | None,
+    *,
+    local_rank: int = 0,
+    low_memory: bool = False,
 ) -> UnCLIPPipeline:
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
@@ -60,12 +65,16 @@ def load(
         report.note(f"looking for {model} on the Hugging Face hub, or in its cache here")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        pipe = UnCLIPPipeline.from_pretrained(model, dtype=wish, device=where)
+        pipe = UnCLIPPipeline.from_pretrained(
+            model, dtype=wish, device=where, low_memory=low_memory
+        )
     for warning in caught:
         report.note(str(warning.message))
     record, precision = pipe.record, pipe.dtype
     name = "the bundled pocket model" if record.source == "pocket" else f"the model {record.name}"
     report.note(f"using {name} ({record.hash}) on {where} in {dtype_name(precision)}")
+    if low_memory:
+        report.note("low memory: one network at a time, one picture at a time")
     report.result |= {
         "model": {"name": record.name, "hash": record.hash, "source": record.source},
         "device": str(where),
@@ -167,7 +176,7 @@ class _Maker:
 
     def _totals(self) -> dict[str, int]:
         """Steps of every stage over all batches."""
-        limit = batch_limit(self.pipe.device, self.sampling.size, self.order.batch_size)
+        limit = self.pipe.batch_limit(self.sampling.size, self.order.batch_size)
         batches = -(-len(self.mine) // limit)
         steps = {"prior": self.sampling.prior_steps, "decoder": self.sampling.decoder_steps}
         sizes = self.pipe.sizes[1:]

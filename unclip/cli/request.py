@@ -31,6 +31,7 @@ class Request:
     model: str
     device: str | None
     dtype: str | None
+    low_memory: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     """As for a call of the pipeline."""
 
@@ -84,6 +85,13 @@ def _make(
         processes=processes,
     )
     rank = processes.local_rank
-    pipe = load(report, request.model, request.device, request.dtype, local_rank=rank)
+    pipe = load(
+        report,
+        request.model,
+        request.device,
+        request.dtype,
+        local_rank=rank,
+        low_memory=request.low_memory,
+    )
     strength = resolve_strength(request.strength, pipe.prior)
     make(report, pipe, replace(order, strength=strength))

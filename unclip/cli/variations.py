@@ -39,6 +39,7 @@ def variations(
     model: options.Model = "pocket",
     device: options.Device = None,
     dtype: options.Dtype = None,
+    low_memory: options.LowMemory = False,
     grid: options.Grid = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -71,6 +72,7 @@ def variations(
             model=model,
             device=device,
             dtype=dtype,
+            low_memory=low_memory,
             settings=settings,
         )
         fulfil(report, request)

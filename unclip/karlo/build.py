@@ -44,8 +44,8 @@ class Networks(NamedTuple):
         return list(zip(made, model.all(), strict=True))
 
 
-def build(model: OpenModel, dtype: torch.dtype = torch.float32) -> Networks:
-    """Builds all networks; CLIP in float32, the others in `dtype`.
+def build(model: OpenModel, dtype: torch.dtype | None = torch.float32) -> Networks:
+    """Builds all networks; CLIP in float32, the others in `dtype`, or as stored if it is None.
 
     Raises:
         CheckpointError: a tensor is missing, extra, misshapen or of another kind (the first ten are
@@ -116,7 +116,7 @@ def _check_fit(networks: Networks, name: str) -> None:
         size = upsampler.config.image_size
 
 
-def _fill(module: nn.Module, refs: Mapping[str, LazyTensor], dtype: torch.dtype) -> None:
+def _fill(module: nn.Module, refs: Mapping[str, LazyTensor], dtype: torch.dtype | None) -> None:
     """Loads weights as `dtype`; statistics (buffers) stay in float32."""
     statistics = {name for name, _ in module.named_buffers()}
     tensors = {
@@ -127,7 +127,9 @@ def _fill(module: nn.Module, refs: Mapping[str, LazyTensor], dtype: torch.dtype)
     module.eval()
 
 
-def _load(ref: LazyTensor, dtype: torch.dtype) -> Tensor:
+def _load(ref: LazyTensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None:
+        return ref.load()
     if isinstance(ref, TensorRef):
         return ref.load_as(dtype)
     tensor = ref.load()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from unclip.nn.attention import current_attention_backend
+from unclip.nn.residency import comes_and_goes
 from unclip.nn.trees import Structure, Tree, flatten, unflatten
 
 P = ParamSpec("P")
@@ -213,8 +214,8 @@ def graphed(network: Callable[P, R]) -> Callable[P, R]:
 
 def step_recorder(network: nn.Module) -> Callable[..., Any] | None:
     """Returns what records and replays steps of a network, as `sample_recorded` takes it; None
-    where its device records nothing."""
-    if next(network.parameters()).device.type not in RECORDERS:
+    where its device records nothing, or its weights are not always in the same place."""
+    if next(network.parameters()).device.type not in RECORDERS or comes_and_goes(network):
         return None
     cache, hooks = graphs_of(network), tuple(map(hooks_of, network.modules()))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,8 +21,18 @@ from unclip.pipeline.settings import check_sampler
 from unclip.pipeline.stages import encode_text, run_decoder, run_prior, run_upsampler, stage_name
 from unclip.provenance.record import Sampling
 
-Embed = Callable[[slice, Randomness], tuple[Tensor, TextFeatures | None]]
-"""Rows of the request and their randomness to image embeddings, and the text if there is one."""
+
+class Embedded(NamedTuple):
+    """What the decoder paints from."""
+
+    image_embed: Float[Tensor, "batch dim"]
+    text: TextFeatures | None = None
+    null_text: TextFeatures | None = None
+    """The empty prompt's, where it was encoded already."""
+
+
+Embed = Callable[[slice, Randomness], Embedded]
+"""Rows of the request and their randomness to what they are painted from."""
 Observe = Callable[[str], Callback]
 """A stage's name to what its sampler calls after every step."""
 StepEnd = Callable[[Any, int, int, dict[str, Any]], dict[str, Any] | None]
@@ -77,13 +87,13 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
     for start in range(0, randomness.count, step):
         rows = slice(start, min(start + step, randomness.count))
         part = randomness.part(rows)
-        image_embed, text = request.embed(rows, part)
-        pixels = _pixels(model, image_embed, text, part, request, request.latents.part(rows))
+        embedded = request.embed(rows, part)
+        pixels = _pixels(model, embedded, part, request, request.latents.part(rows))
         for i in range(part.count):
             yield Picture(
                 index=start + i,
                 pixels=pixels[i],
-                image_embed=image_embed[i].float().cpu(),
+                image_embed=embedded.image_embed[i].float().cpu(),
                 prompt=None if prompts is None else prompts[start + i],
                 seed=None if part.seeds is None else part.seeds[i],
                 batch_size=part.count,
@@ -101,27 +111,28 @@ def prior_embeds(
     """Returns what makes image embeddings of prompts, or of their features: CLIP's text tower and
     the prior."""
 
-    def embed(rows: slice, part: Randomness) -> tuple[Tensor, TextFeatures]:
+    def embed(rows: slice, part: Randomness) -> Embedded:
         given = prompts[rows]
         text = given if isinstance(given, TextFeatures) else encode_text(model, given)
+        null_text = encode_text(model, [""])
         image_embed = run_prior(
             model,
             text,
+            null_text,
             noise=part.noise("prior"),
             num_steps=sampling.prior_steps,
             guidance_scale=sampling.prior_guidance,
             callback=observe("prior"),
             latents=latents.part(rows).prior,
         )
-        return image_embed, text
+        return Embedded(image_embed, text, null_text)
 
     return embed
 
 
 def _pixels(
     model: Components,
-    image_embed: Tensor,
-    text: TextFeatures | None,
+    embedded: Embedded,
     part: Randomness,
     request: Request,
     latents: Latents,
@@ -130,8 +141,7 @@ def _pixels(
     sampling, observe = request.sampling, request.observe
     images = run_decoder(
         model,
-        image_embed,
-        text,
+        *embedded,
         noise=part.noise("decoder"),
         num_steps=sampling.decoder_steps,
         guidance_scale=sampling.decoder_guidance,

@@ -24,6 +24,7 @@ from unclip.karlo.build import build as build_karlo
 from unclip.karlo.build import stored_dtype
 from unclip.karlo.identity import folder_hash
 from unclip.karlo.load import is_karlo, open_karlo
+from unclip.nn.residency import Residency
 from unclip.pipeline import stages
 from unclip.pipeline.devices import (
     choose_device,
@@ -33,9 +34,18 @@ from unclip.pipeline.devices import (
     prior_dtype,
 )
 from unclip.pipeline.folders import find_model, read_model, write_model
-from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
+from unclip.pipeline.generate import (
+    Embedded,
+    Request,
+    StepEnd,
+    batch_limit,
+    observer,
+    paint,
+    prior_embeds,
+)
 from unclip.pipeline.given import Latents, check_latents, given_embeds, given_text, only_one
 from unclip.pipeline.hub import upload
+from unclip.pipeline.low_memory import LOW_MEMORY_BYTES, take_turns
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
 from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
@@ -72,6 +82,7 @@ class UnCLIPPipeline:
         self.upsamplers = tuple(upsamplers)
         self.record = record or ModelRecord(name="unnamed", hash=None)
         self._metadata = metadata or {}
+        self._residency: Residency | None = None
         self._interrupt = False
 
     @classmethod
@@ -85,6 +96,7 @@ class UnCLIPPipeline:
         local_files_only: bool = False,
         token: str | None = None,
         device: torch.device | str | None = None,
+        low_memory: bool = False,
     ) -> "UnCLIPPipeline":
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
@@ -93,6 +105,7 @@ class UnCLIPPipeline:
                 Karlo's float16 files where the CPU has instructions for it. `torch_dtype` is its
                 old name.
             device: where it will run; None is the CPU.
+            low_memory: as `enable_low_memory`, from the beginning.
 
         Raises:
             CheckpointError: there is no such model, or it is damaged, foreign or does not fit.
@@ -103,12 +116,14 @@ class UnCLIPPipeline:
             model, revision=revision, local_files_only=local_files_only, token=token
         )
         if is_karlo(folder):
-            return cls._from_karlo(
-                folder, source, dtype or torch_dtype, choose_device(device or "cpu")
-            )
+            where = choose_device(device or "cpu")
+            wish = dtype or torch_dtype
+            return cls._from_karlo(folder, source, wish, where, low_memory=low_memory)
         read = read_model(folder)
         record = ModelRecord(name=read.name, hash=read.hash, source=source)
         pipe = cls(*build(read), record=record, metadata=metadata_of(read))
+        if low_memory:
+            pipe.enable_low_memory()
         return pipe.to(device=device, dtype=dtype or torch_dtype or torch.float32)
 
     @classmethod
@@ -118,13 +133,20 @@ class UnCLIPPipeline:
         source: str | None,
         dtype: torch.dtype | str | None,
         device: torch.device,
+        *,
+        low_memory: bool,
     ) -> "UnCLIPPipeline":
-        """Loads Karlo, whatever its layout; in the precision it will have, to spare memory."""
+        """Loads Karlo, whatever its layout; in the precision it will have, to spare memory, or as
+        it is stored where its networks take turns."""
         opened = open_karlo(folder, None if source is None else source.rpartition("/")[2])
         wish = stored_dtype(opened) if dtype is None else choose_dtype(dtype, device)
-        networks = build_karlo(opened, _precision(wish, device))
+        precision = _precision(wish, device)
+        networks = build_karlo(opened, None if low_memory else precision)
         record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
-        return cls(*networks, record=record).to(device)
+        pipe = cls(*networks, record=record)
+        if low_memory:
+            pipe.enable_low_memory()
+        return pipe.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
         """Writes a model folder, replacing an older model there; other files are kept.
@@ -132,6 +154,7 @@ class UnCLIPPipeline:
         Raises:
             CheckpointError: it cannot be written, or the folder holds something else.
         """
+        self._put_away()
         model = take_apart(self.model, name or self.record.name, self._metadata)
         write_model(Path(folder), model)
 
@@ -180,12 +203,37 @@ class UnCLIPPipeline:
                 device = arg
         where = self.device if device is None else choose_device(device)
         precision = self.dtype if dtype is None else _precision(choose_dtype(dtype, where), where)
+        if self._residency is not None:
+            budget = self._residency.budget
+            self._residency.end()
+            self._residency = take_turns(self.model, where, precision, budget)
+            return self
         self.clip.to(where)
         if self.prior is not None:
             self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
+        layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
-            network.to(where, precision)
+            network.to(where, precision, memory_format=layout)
         return self
+
+    def enable_low_memory(self, budget: int = LOW_MEMORY_BYTES) -> "UnCLIPPipeline":
+        """Keeps one network at a time on the device, and makes one picture at a time.
+
+        Karlo in float16 then takes less than 4 GB of a GPU's memory. Weights wait in their files
+        or in the host's memory, and what is written into them is lost. On a CPU the pages of a
+        network's files are given back as soon as it has run. `to` goes on choosing device and
+        precision. Every picture sends all weights again.
+
+        Args:
+            budget: bytes of the device's memory that may be used; where two networks fit, the next
+                one is sent while the one before it runs.
+        """
+        self._residency = take_turns(self.model, self.device, self.dtype, budget)
+        return self
+
+    def _put_away(self) -> None:
+        if self._residency is not None:
+            self._residency.put_away()
 
     @property
     def device(self) -> torch.device:
@@ -195,7 +243,18 @@ class UnCLIPPipeline:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the decoder and the upsamplers; `to` says of the rest."""
+        if self._residency is not None:
+            return self._residency.dtype_of(self.decoder)
         return self.decoder.unet.conv_in.weight.dtype
+
+    def batch_limit(self, size: int, wish: int | None = None) -> int:
+        """How many pictures of a size are made at a time, unless a number is wished for.
+
+        Raises:
+            InputError: `wish` is less than one.
+        """
+        most = None if self._residency is None else 1
+        return batch_limit(self.device, size, most if wish is None else wish)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -282,7 +341,7 @@ class UnCLIPPipeline:
         check_latents(self.model, latents, len(texts))
         embed = prior_embeds(self.model, texts, sampling, observe, latents)
         randomness = choose_randomness(len(texts), seed, generator)
-        limit = batch_limit(self.device, sampling.size, batch_size)
+        limit = self.batch_limit(sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, rows, limit, latents)
         return self._run(request, output_type, on_image)
 
@@ -329,12 +388,12 @@ class UnCLIPPipeline:
         latents = Latents(None, decoder_latents, super_res_latents)
         check_latents(self.model, latents, len(embeds))
 
-        def embed(rows: slice, part: Randomness) -> tuple[Tensor, None]:
-            return vary(self.prior, embeds[rows], amount, part.noise("variations")), None
+        def embed(rows: slice, part: Randomness) -> Embedded:
+            return Embedded(vary(self.prior, embeds[rows], amount, part.noise("variations")))
 
         randomness = choose_randomness(len(embeds), seed, generator)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        limit = batch_limit(self.device, sampling.size, batch_size)
+        limit = self.batch_limit(sampling.size, batch_size)
         request = Request(embed, randomness, sampling, observe, None, limit, latents)
         return self._run(request, output_type, on_image)
 
@@ -470,6 +529,8 @@ class UnCLIPPipeline:
         except CancelledError:
             if not self._interrupt:
                 raise
+        finally:
+            self._put_away()
         return collector.output(self.decoder.config.embed_dim, request.sampling.size)
 
 

@@ -5,11 +5,12 @@ prior that draws one candidate; a choice between two that are nearly alike must 
 (`unclip.pipeline.devices.prior_dtype`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from decoder.sample import sample_images
 from prior.model import Prior
@@ -19,6 +20,8 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.errors import InputError
+from unclip.nn.residency import summon
+from unclip.pipeline.devices import exact_kernels
 from unclip.pipeline.finite import check_finite, watch
 from unclip.pipeline.registry import Components
 from upsamplers.model import Upsampler
@@ -28,6 +31,7 @@ from upsamplers.sample import upsample
 @torch.inference_mode()
 def encode_text(model: Components, prompts: Sequence[str]) -> TextFeatures:
     """Encodes each prompt alone, so that its numbers never depend on its neighbours."""
+    summon(model.clip.text)
     text = TextFeatures.cat([model.clip.encode_text([prompt]) for prompt in prompts])
     check_finite(text.hidden, "clip")
     return text
@@ -38,6 +42,8 @@ def encode_image(
     model: Components, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch dim"]:
     """Encodes pictures in [-1, 1], each alone."""
+    if model.clip.image is not None:
+        summon(model.clip.image)
     embed = torch.cat([model.clip.encode_image(image[None].float()) for image in images])
     check_finite(embed, "clip")
     return embed
@@ -46,6 +52,7 @@ def encode_image(
 def run_prior(
     model: Components,
     text: TextFeatures,
+    null_text: TextFeatures | None = None,
     *,
     noise: Noise,
     num_steps: int | None = None,
@@ -55,15 +62,19 @@ def run_prior(
 ) -> Float[Tensor, "batch dim"]:
     """Samples image embeddings for texts; they are float32 in any precision.
 
+    The empty prompt's features are encoded if they are not given.
+
     Raises:
         InputError: the model has no prior.
     """
     prior = needed_prior(model)
-    with watch(prior.proj_to_clip_embeddings, "prior"):
+    null_text = null_text if null_text is not None else encode_text(model, [""])
+    summon(prior)
+    with _watched(prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             prior,
             text,
-            encode_text(model, [""]),
+            null_text,
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -76,6 +87,7 @@ def run_decoder(
     model: Components,
     image_embed: Float[Tensor, "batch dim"],
     text: TextFeatures | None,
+    null_text: TextFeatures | None = None,
     *,
     noise: Noise,
     num_steps: int | None = None,
@@ -90,19 +102,21 @@ def run_decoder(
     Raises:
         InputError: the embeddings are not the model's, or not as many as the texts.
     """
-    weight = model.decoder.unet.conv_in.weight
     dim = model.decoder.config.embed_dim
     if image_embed.dim() != 2 or image_embed.shape[1] != dim:
         got = tuple(image_embed.shape)
         raise InputError(f"got image embeddings of shape {got}, expected (batch, {dim})")
     if text is not None and len(text) != len(image_embed):
         raise InputError(f"got {len(text)} texts for {len(image_embed)} embeddings: give one each")
-    with watch(model.decoder.unet, "decoder"):
+    null_text = null_text if null_text is not None else encode_text(model, [""])
+    summon(model.decoder)
+    weight = model.decoder.unet.conv_in.weight
+    with _watched(model.decoder.unet, "decoder"):
         return sample_images(
             model.decoder,
             image_embed.to(weight.device, weight.dtype),
             None if text is None else text.to(weight.device, weight.dtype),
-            encode_text(model, [""]).to(dtype=weight.dtype),
+            null_text.to(weight.device, weight.dtype),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -125,9 +139,10 @@ def run_upsampler(
     latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
+    summon(upsampler.unet)
     device = upsampler.unet.conv_in.weight.device
     name = stage_name(upsampler)
-    with watch(upsampler.unet, name), watch(upsampler.network(last=True), name):
+    with _watched(upsampler.unet, name), watch(upsampler.network(last=True), name):
         return upsample(
             upsampler,
             images.to(device).float(),
@@ -152,6 +167,14 @@ def needed_prior(model: Components) -> Prior:
             "take a model of text to image, kakaobrain/karlo-v1-alpha for instance"
         )
     return model.prior
+
+
+@contextmanager
+def _watched(network: nn.Module, stage: str) -> Iterator[None]:
+    """Runs a stage with kernels that keep its precision, and watches for overflow."""
+    weight = next(network.parameters())
+    with exact_kernels(weight.device, weight.dtype), watch(network, stage):
+        yield
 
 
 def find_upsampler(model: Components, images: Tensor) -> Upsampler:
