@@ -103,3 +103,15 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tiny")
     make_model(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def karlo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Karlo in diffusers' layout, tiny and random, of 8 and 32 px. Not to be changed."""
+    from karlo_folders import KARLO, randomise, text_to_image, write_tokenizer
+
+    root = tmp_path_factory.mktemp("karlo_folder")
+    pipe = text_to_image(KARLO, write_tokenizer(root / "tokenizer"))
+    randomise(pipe.components)
+    pipe.save_pretrained(root / "karlo")
+    return root / "karlo"
