@@ -126,3 +126,15 @@ def kakao_folder(
         # OpenAI's CLIPs are in TorchScript, which PyTorch deprecates.
         warnings.simplefilter("ignore", FutureWarning)
         return kakao_files.write_kakao(tmp_path_factory.mktemp("kakao"), kakao_state)
+
+
+@pytest.fixture(scope="session")
+def karlo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Karlo in diffusers' layout, tiny and random, of 8 and 32 px. Not to be changed."""
+    from karlo_folders import KARLO, randomise, text_to_image, write_tokenizer
+
+    root = tmp_path_factory.mktemp("karlo_folder")
+    pipe = text_to_image(KARLO, write_tokenizer(root / "tokenizer"))
+    randomise(pipe.components)
+    pipe.save_pretrained(root / "karlo")
+    return root / "karlo"
