@@ -28,6 +28,7 @@ def sample_images(
     sampler: SamplerName | None = None,
     eta: float = 0.0,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 height width"] | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Samples pictures in [-1, 1] from image embeddings (neither normalised nor whitened).
 
@@ -36,6 +37,7 @@ def sample_images(
         null_text: the empty prompt's features, for a decoder without a learned text null.
         num_steps, guidance_scale, sampler: None takes the checkpoint's defaults.
         eta: noise of the DDIM sampler, 0 deterministic, 1 ancestral.
+        latents: the first noise; None draws it.
 
     Raises:
         ConfigError: the decoder has no learned text null and `null_text` is missing.
@@ -49,7 +51,8 @@ def sample_images(
     denoiser = Denoiser(network, schedule, decoder.config.diffusion)
 
     size = decoder.config.image_size
-    x = noise((3, size, size)).to(image_embed.device)
+    x = noise((3, size, size)) if latents is None else latents.float()
+    x = x.to(image_embed.device)
     times = respace(schedule.num_timesteps, num_steps)
     name = sampler or defaults.sampler
     x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)

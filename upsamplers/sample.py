@@ -22,13 +22,14 @@ def upsample(
     num_steps: int | None = None,
     sampler: SamplerName | None = None,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 large_height large_width"] | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
 
     Args:
         images: any size that the network's levels divide; it was made for `config.low_size`.
         num_steps, sampler: None takes the checkpoint's defaults.
-
+        latents: the first noise; None draws it.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
@@ -57,7 +58,8 @@ def upsample(
         unet = last if t == times[-1] else upsampler.unet
         return unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
 
-    x = noise((3, *low_res.shape[-2:])).to(images.device)
+    x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
+    x = x.to(images.device)
     denoiser = Denoiser(network, schedule, config.diffusion)
     name = sampler or defaults.sampler
     return run_sampler(name, denoiser, x, times, noise, callback=callback).clamp(-1, 1)
