@@ -73,8 +73,8 @@ def test_weights_are_diffusers(root: Path, kakao_state):
 
 @torch.no_grad()
 def test_answers_are_diffusers(kakao_folder: Path, root: Path, kakao_state):
-    """Kakao's files, ours and diffusers' become networks that answer alike, number by number; and so
-    do diffusers' own modules."""
+    """Kakao's files, ours and diffusers' become networks that answer alike to the last digit, and
+    as diffusers' own modules do."""
     made = [
         build(model)
         for model in (
