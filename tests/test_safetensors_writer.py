@@ -68,10 +68,11 @@ def test_reads_as_it_was(tmp_path: Path, tensors: dict[str, Tensor]):
     assert Stored.held == 0
 
 
-def test_is_as_large_as_the_librarys_own(tmp_path: Path):
-    tensors = {"a": torch.randn(5, 7), "b": torch.randn(3)}
-    save_file(tensors, tmp_path / "theirs.safetensors", {"format": "pt"})
-    write_safetensors(tmp_path / "ours.safetensors", stored(tensors))
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_is_the_librarys_own_file(tmp_path: Path, metadata: dict[str, str] | None):
+    tensors = {"b": torch.randn(5, 7), "a": torch.randn(3), "c": torch.ones(3).double()}
+    save_file(tensors, tmp_path / "theirs.safetensors", metadata)
+    write_safetensors(tmp_path / "ours.safetensors", stored(tensors), metadata=metadata)
     ours, theirs = (tmp_path / f"{name}.safetensors" for name in ("ours", "theirs"))
     assert ours.read_bytes() == theirs.read_bytes()
 

@@ -22,7 +22,7 @@ from unclip.safetensors_file import DTYPES
 CHUNK_BYTES = 16_000_000
 """Of a tensor, so much is converted and written at a time."""
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-METADATA = {"format": "pt"}
+OF_PYTORCH = {"format": "pt"}
 """transformers reads no file that does not say whose tensors it holds."""
 
 Progress = Callable[[str], None]
@@ -44,19 +44,22 @@ def write_safetensors(
     tensors: Mapping[str, LazyTensor],
     *,
     dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
     progress: Progress = lambda name: None,
 ) -> str:
     """Writes and flushes one file; returns its SHA-256 in hexadecimal.
 
     Args:
         dtype: floating-point tensors are stored in it; None keeps each one's own.
+        metadata: remarks in the header.
 
     Raises:
         CheckpointError: a number is too large for `dtype`.
         OSError: the file cannot be written.
     """
-    # Larger numbers first: so each tensor begins at a multiple of its own.
-    names = sorted(tensors, key=lambda name: -stored_dtype(tensors[name], dtype).itemsize)
+    # The order of safetensors' own library: larger numbers first, so that each tensor begins at a
+    # multiple of its own.
+    names = sorted(tensors, key=lambda name: (-stored_dtype(tensors[name], dtype).itemsize, name))
     digest = hashlib.sha256()
     with path.open("wb") as file:
 
@@ -64,7 +67,7 @@ def write_safetensors(
             digest.update(content)
             file.write(content)
 
-        write(_header({name: tensors[name] for name in names}, dtype))
+        write(_header({name: tensors[name] for name in names}, dtype, metadata))
         for name in names:
             ref = tensors[name]
             _write_tensor(write, name, ref.load(), stored_dtype(ref, dtype))
@@ -75,8 +78,12 @@ def write_safetensors(
     return digest.hexdigest()
 
 
-def _header(tensors: Mapping[str, LazyTensor], dtype: torch.dtype | None) -> bytes:
-    about: dict[str, object] = {"__metadata__": METADATA}
+def _header(
+    tensors: Mapping[str, LazyTensor],
+    dtype: torch.dtype | None,
+    metadata: Mapping[str, str] | None,
+) -> bytes:
+    about: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
     at = 0
     for name, ref in tensors.items():
         end = at + stored_bytes(ref, dtype)
@@ -106,7 +113,7 @@ def _write_tensor(
                 f"{shown(name)} holds numbers that are larger than float16 can hold (65504), or "
                 "are none: choose bfloat16 or float32"
             )
-        write(memoryview(chunk.view(torch.uint8).numpy()).cast("B"))
+        write(chunk.view(torch.uint8).numpy().data.cast("B"))
 
 
 def write_sharded(
@@ -126,13 +133,18 @@ def write_sharded(
         OSError: a file cannot be written.
     """
     shards = split(tensors, dtype, shard_bytes)
+
+    def write(name: str, shard: Mapping[str, LazyTensor]) -> None:
+        path = folder / name
+        write_safetensors(path, shard, dtype=dtype, metadata=OF_PYTORCH, progress=progress)
+
     if len(shards) == 1:
-        write_safetensors(folder / f"{stem}.safetensors", tensors, dtype=dtype, progress=progress)
+        write(f"{stem}.safetensors", tensors)
         return
     places: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"{stem}-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_safetensors(folder / file, shard, dtype=dtype, progress=progress)
+        write(file, shard)
         places |= dict.fromkeys(shard, file)
     total = sum(stored_bytes(ref, dtype) for ref in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": places}

@@ -40,10 +40,11 @@ def check_expressible(networks: Networks, name: str) -> None:
 
 def lost(networks: Networks) -> list[str]:
     """What diffusers' layout does not say, though the weights are all there."""
-    stages = [("decoder", networks.decoder.config, DECODER_SAMPLING)]
-    stages += [("upsampler", network.config, UPSAMPLER_SAMPLING) for network in networks.upsamplers]
+    stages: list[tuple[str, PriorConfig | DecoderConfig | UpsamplerConfig, object]] = []
     if networks.prior is not None:
-        stages.insert(0, ("prior", networks.prior.config, PRIOR_SAMPLING))
+        stages.append(("prior", networks.prior.config, PRIOR_SAMPLING))
+    stages.append(("decoder", networks.decoder.config, DECODER_SAMPLING))
+    stages += [("upsampler", network.config, UPSAMPLER_SAMPLING) for network in networks.upsamplers]
     notes = [
         f"the {stage}'s usual settings ({config.sampling})"
         for stage, config, usual in stages

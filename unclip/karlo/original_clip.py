@@ -63,7 +63,7 @@ def _check_axes(used: Mapping[str, TensorRef], places: Iterable[OpenClipPlace], 
             raise CheckpointError(f"{path} does not fit a CLIP: {shown(place.name)} is {shape}")
 
 
-def _piece(ref: TensorRef, place: OpenClipPlace) -> TensorRef:
+def _piece(ref: TensorRef, place: OpenClipPlace) -> LazyTensor:
     if place.third is not None:
         return third_of_rows(ref, place.third)
     return transposed(ref) if place.transposed else ref

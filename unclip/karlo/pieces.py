@@ -13,7 +13,7 @@ from unclip.mapped import TensorRef
 
 @dataclass(frozen=True, slots=True)
 class Reshaped:
-    """A tensor whose elements are read in order into another shape."""
+    """A tensor whose elements are read in order into another shape, without gaps."""
 
     ref: TensorRef
     shape: tuple[int, ...]
@@ -26,7 +26,7 @@ class Reshaped:
     def load(self) -> Tensor:
         """Reads it; where the shape asks for a copy, the pages of the file are given back."""
         stored = self.ref.load()
-        tensor = stored.reshape(self.shape)
+        tensor = stored.reshape(self.shape).contiguous()
         if tensor.data_ptr() != stored.data_ptr():
             self.ref.release()
         return tensor
@@ -36,9 +36,11 @@ class Reshaped:
         self.ref.release()
 
 
-def transposed(ref: TensorRef) -> TensorRef:
-    """The transposed matrix."""
-    return replace(ref, shape=ref.shape[::-1], stride=ref.stride[::-1])
+def transposed(ref: TensorRef) -> Reshaped:
+    """The transposed matrix. (As a view of its file it would be multiplied in another order, and
+    round otherwise.)"""
+    shape = ref.shape[::-1]
+    return Reshaped(replace(ref, shape=shape, stride=ref.stride[::-1]), shape)
 
 
 def without_kernel(ref: TensorRef) -> TensorRef:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -119,15 +119,19 @@ def _write_prior(folder: Path, model: OpenModel, networks: Networks, writing: Wr
 def _write_decoder(folder: Path, model: OpenModel, networks: Networks, writing: Writing) -> None:
     config = networks.decoder.config
     unet, levels = config.unet, len(config.unet.channels) - 1
+    attending_down: tuple[Literal["SimpleCrossAttnDownBlock2D"], ...]
+    attending_up: tuple[Literal["SimpleCrossAttnUpBlock2D"], ...]
+    attending_down = ("SimpleCrossAttnDownBlock2D",) * levels
+    attending_up = ("SimpleCrossAttnUpBlock2D",) * levels
     assert unet.context_dim is not None, "a decoder has a context"
     about = components.UNet2DConditionModel(
         _class_name="UNet2DConditionModel",
         sample_size=config.image_size,
         in_channels=3,
         out_channels=6,
-        down_block_types=("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * levels),
+        down_block_types=("ResnetDownsampleBlock2D", *attending_down),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-        up_block_types=(*["SimpleCrossAttnUpBlock2D"] * levels, "ResnetUpsampleBlock2D"),
+        up_block_types=(*attending_up, "ResnetUpsampleBlock2D"),
         block_out_channels=unet.channels,
         layers_per_block=unet.depth,
         norm_num_groups=unet.groups,
