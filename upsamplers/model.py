@@ -28,6 +28,8 @@ class Upsampler(nn.Module):
         super().__init__()
         self.config = config
         self.unet = UNet(config.unet)
+        if config.last_network:
+            self.last = UNet(config.unet)
         if config.tells_augmentation:
             width = config.unet.channels[0]
             self.augmentation_embedding = TimestepEmbedding(width, 4 * width)
@@ -46,6 +48,10 @@ class Upsampler(nn.Module):
         """Runs the network; `low_res` is already resized, `level` its augmentation in [0, 1)."""
         return self.unet(torch.cat([x_t, low_res], dim=1), self.modulations(t, level))
 
+    def network(self, *, last: bool) -> UNet:
+        """Returns what makes a sampling step: Karlo has another network for the last one."""
+        return self.last if last and self.config.last_network else self.unet
+
     def modulations(
         self, t: Num[Tensor, " batch"], level: Float[Tensor, " batch"] | None
     ) -> tuple[Tensor, ...]:
@@ -56,6 +62,10 @@ class Upsampler(nn.Module):
         self, times: Sequence[int], level: float | None
     ) -> dict[int, tuple[Tensor, ...]]:
         """Computes the `modulations` of all sampling steps, by time, one row for all pictures."""
+        last = self.network(last=True)
+        if last is not self.unet:
+            steps = self.unet.modulations_of_steps(times[:-1], None) if len(times) > 1 else {}
+            return steps | last.modulations_of_steps(times[-1:], None)
         if level is None:
             return self.unet.modulations_of_steps(times, None)
         told = torch.tensor([level], device=self.unet.conv_in.weight.device)
