@@ -103,6 +103,7 @@ class _Turn:
     def _get_ready(self) -> tuple[Run, dict[int, tuple[Tensor, ...]]]:
         if self._ready is None:
             network = self.upsampler.network(last=self.last)
+            self.stack.close()  # what the network before it took is given back
             summon(network)
             run = self.stack.enter_context(fast(network))
             steps = self.upsampler.modulations_of_steps(self.times, self.level, last=self.last)
