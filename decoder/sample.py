@@ -1,5 +1,7 @@
 """CLIP image embeddings (and text) to 64x64 pictures."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +16,7 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
+from unclip.nn.fast import Run, fast
 from unclip.nn.graphs import step_recorder
 from unclip.nn.spatial_attention import Context
 
@@ -50,58 +53,47 @@ def sample_images(
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
     interval = defaults.guidance_interval if guidance_interval is None else guidance_interval
 
-    network = _network(decoder, image_embed, text, null_text, scale, num_steps, interval)
     schedule = build_schedule(decoder.config.diffusion)
-    denoiser = Denoiser(network, schedule, decoder.config.diffusion)
+    times = respace(schedule.num_timesteps, num_steps)
+    both = _condition(decoder, image_embed, text, null_text, guided=scale != 1)
 
     size = decoder.config.image_size
     x = noise((3, size, size)).to(image_embed.device)
-    times = respace(schedule.num_timesteps, num_steps)
-    name = sampler or defaults.sampler
-    record = step_recorder(decoder.unet)
-    x = run_steps(name, denoiser, x, times, noise, record, eta=eta, callback=callback)
+    name, record = sampler or defaults.sampler, step_recorder(decoder)
+    with fast(decoder.unet) as run:
+        network = _network(decoder, run, both, len(x), times, scale, interval)
+        denoiser = Denoiser(network, schedule, decoder.config.diffusion)
+        x = run_steps(name, denoiser, x, times, noise, record, eta=eta, callback=callback)
     return x.clamp(-1, 1)
 
 
 def _network(
     decoder: Decoder,
-    image_embed: Tensor,
-    text: TextFeatures | None,
-    null_text: TextFeatures | None,
+    run: Run,
+    both: Condition,
+    rows: int,
+    times: Sequence[int],
     scale: float,
-    num_steps: int,
     interval: tuple[float, float] | None,
 ) -> Network:
-    """Closes the decoder over its conditions: all that is constant over the steps, or known for
+    """Closes the network over its conditions: all that is constant over the steps, or known for
     each step."""
-    guided = scale != 1
-    both = _condition(decoder, image_embed, text, null_text, guided)
-    rows = len(image_embed)
-    cond = Condition(both.embed[:rows], both.context.first(rows))
-    steps: dict[tuple[int, int], tuple[Tensor, ...]] = {}
-    schedule_length = decoder.config.diffusion.num_timesteps
-    for t in respace(schedule_length, num_steps):
-        times = torch.full((len(both.embed),), t, device=both.embed.device)
-        modulations = decoder.unet.modulations(times, both.embed)
-        steps[len(both.embed), t] = modulations
-        steps[rows, t] = tuple(m[:rows] for m in modulations)
-
-    dtype = both.embed.dtype
+    steps = decoder.unet.modulations_of_steps(times, both.embed)
+    context, dtype = both.context.sliced(), both.embed.dtype
 
     def call(x: Tensor, modulations: tuple[Tensor, ...], context: Context) -> Tensor:
-        return decoder.unet(x.to(dtype), modulations, context)
+        return run(x.to(dtype), modulations, context)
 
-    def part(condition: Condition) -> Prepared:
-        count = len(condition.embed)
-        return Prepared(call, lambda t: steps[count, t], condition.context)
+    def first(t: int) -> tuple[Tensor, ...]:
+        return tuple(m[:rows] for m in steps[t])
 
     return guide(
-        part(cond),
-        part(both),
+        Prepared(call, first, context.first(rows)),
+        Prepared(call, steps.__getitem__, context),
         scale,
         channels=3,
         interval=interval,
-        num_timesteps=schedule_length,
+        num_timesteps=decoder.config.diffusion.num_timesteps,
     )
 
 

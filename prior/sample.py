@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prior.model import Prefix, Prior
+from prior.model import Prior
+from prior.steps import PriorSteps
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.affine import run_steps
-from unclip.diffusion.denoiser import Denoiser, Network, Prepared
+from unclip.diffusion.denoiser import Denoiser, Network
 from unclip.diffusion.guidance import guide
 from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
@@ -79,35 +80,30 @@ def sample_image_embed(
 
     # The text is run once; candidates share it.
     schedule = build_schedule(prior.config.diffusion)
-    network = _network(prior, text, null_text, scale, candidates)
+    times = respace(schedule.num_timesteps, num_steps)
+    network = _network(prior, text, null_text, scale, candidates, times)
     denoiser = Denoiser(network, schedule, prior.config.diffusion)
 
     # Ancestral sampling in whitened space.
     draws = CandidateNoise(noise, candidates)
     x = draws((prior.config.embed_dim,)).to(text.embed.device)
-    times = respace(schedule.num_timesteps, num_steps)
     x = run_steps("ddpm", denoiser, x, times, draws, step_recorder(prior), callback=callback)
     embeds = prior.unwhiten(x.float())
     return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)
 
 
 def _network(
-    prior: Prior, text: TextFeatures, null_text: TextFeatures, scale: float, candidates: int
+    prior: Prior,
+    text: TextFeatures,
+    null_text: TextFeatures,
+    scale: float,
+    candidates: int,
+    times: Sequence[int],
 ) -> Network:
-    """Closes the prior over its text; guided when `scale` is not 1."""
-    guided = scale != 1
-    if guided:
-        text = TextFeatures.cat([text, null_text.for_rows(len(text))])
-    both = prior.prepare(text).repeat(candidates)
-    cond = both.half() if guided else both
-
-    dtype = text.hidden.dtype
-
-    def call(x: Tensor, times: Tensor, prefix: Prefix) -> Tensor:
-        return prior.step(x.to(dtype), times, prefix)
-
-    def part(prefix: Prefix) -> Prepared:
-        mask = prefix.mask
-        return Prepared(call, lambda t: torch.full((len(mask),), t, device=mask.device), prefix)
-
-    return guide(part(cond), part(both), scale)
+    """Closes the prior over its texts and times; guided when `scale` is not 1."""
+    texts = [(text, candidates)]
+    if scale != 1:
+        # One null text is run once for all pictures.
+        texts.append((null_text, candidates * len(text) // len(null_text)))
+    steps = PriorSteps(prior, texts, times).prepared()
+    return guide(steps, steps, scale)

@@ -11,6 +11,7 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
+from unclip.nn.fast import fast
 from unclip.nn.graphs import step_recorder
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
@@ -39,28 +40,27 @@ def upsample(
     num_steps = defaults.num_steps if num_steps is None else num_steps
     dtype = upsampler.unet.conv_in.weight.dtype
     low_res = clean = images.clamp(-1, 1)
-    level = None
-    if config.tells_augmentation:
-        level = torch.full((len(images),), defaults.augmentation, device=images.device)
+    level = defaults.augmentation if config.tells_augmentation else None
+    if level is not None:
+        levels = torch.full((len(images),), level, device=images.device)
         eps = noise.fork("augmentation")(low_res.shape[1:]).to(low_res)
-        low_res = augment(low_res, level, eps)
+        low_res = augment(low_res, levels, eps)
     low_res = enlarge(low_res.float(), config.factor).to(dtype)
 
     # All that depends on the time is computed before the loop.
     schedule = build_schedule(config.diffusion)
     times = respace(times_below(schedule.num_timesteps, start), num_steps)
-    steps = {
-        t: upsampler.modulations(torch.full((len(images),), t, device=images.device), level)
-        for t in times
-    }
-
-    def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
-        return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), modulations)
-
+    steps = upsampler.modulations_of_steps(times, level)
     x = noise((3, *low_res.shape[-2:])).to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
-    network = Prepared(call, steps.__getitem__, low_res)
-    denoiser = Denoiser(network, schedule, config.diffusion)
-    name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)
-    return run_steps(name, denoiser, x, times, noise, record, callback=callback).clamp(-1, 1)
+    name, record = sampler or defaults.sampler, step_recorder(upsampler)
+    with fast(upsampler.unet) as run:
+
+        def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+            return run(torch.cat([x.to(dtype), low_res], dim=1), modulations)
+
+        network = Prepared(call, steps.__getitem__, low_res)
+        denoiser = Denoiser(network, schedule, config.diffusion)
+        x = run_steps(name, denoiser, x, times, noise, record, callback=callback)
+    return x.clamp(-1, 1)

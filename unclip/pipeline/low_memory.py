@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from unclip.nn.residency import Residency, Resident
+from unclip.pipeline.devices import prior_dtype
 from unclip.pipeline.registry import Components
 
 LOW_MEMORY_BYTES = 4_000_000_000
@@ -36,8 +37,7 @@ def residents_of(model: Components, dtype: torch.dtype) -> Iterator[Resident]:
     """Networks in the order in which they run."""
     towers: list[nn.Module] = [model.clip.image, model.clip.text]
     yield from (Resident(tower, torch.float32) for tower in towers)
-    choosing = model.prior.config.sampling.candidates > 1
-    yield Resident(model.prior, torch.float32 if choosing else dtype)
+    yield Resident(model.prior, prior_dtype(model.prior.config.sampling.candidates, dtype))
     yield Resident(model.decoder, dtype)
     for upsampler in model.upsamplers:
         yield Resident(upsampler.unet, dtype)

@@ -21,7 +21,7 @@ from unclip.diffusion.samplers import Callback
 from unclip.errors import CancelledError, InputError
 from unclip.nn.residency import Residency
 from unclip.pipeline import stages
-from unclip.pipeline.devices import choose_device, choose_dtype
+from unclip.pipeline.devices import choose_device, choose_dtype, prior_dtype
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import (
     Embedded,
@@ -88,7 +88,7 @@ class UnCLIPPipeline:
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
         Args:
-            dtype: of decoder and upsamplers; None is float32. `torch_dtype` is its old name.
+            dtype: as for `to`; None is float32. `torch_dtype` is its old name.
             low_memory: as `enable_low_memory`, from the beginning.
 
         Raises:
@@ -147,7 +147,9 @@ class UnCLIPPipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> "UnCLIPPipeline":
-        """Moves to a device; `dtype` is that of decoder and upsamplers, the rest stays float32.
+        """Moves to a device; `dtype` is that of decoder and upsamplers, CLIP stays float32.
+
+        A prior that draws one candidate has it, too; one that chooses between several is float32.
 
         Raises:
             BackendError: there is no such device or precision here.
@@ -165,7 +167,7 @@ class UnCLIPPipeline:
             self._residency = take_turns(self.model, where, precision, budget)
             return self
         self.clip.to(where)
-        self.prior.to(where)
+        self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
         layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision, memory_format=layout)
@@ -197,7 +199,7 @@ class UnCLIPPipeline:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the decoder and the upsamplers."""
+        """Precision of the decoder and the upsamplers; `to` says of the rest."""
         if self._residency is not None:
             return self._residency.dtype_of(self.decoder)
         return self.decoder.unet.conv_in.weight.dtype

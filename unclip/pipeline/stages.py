@@ -1,8 +1,8 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP and the prior always run in float32: they are small, and a choice between two candidates that
-are nearly alike must not hang on rounding. Only decoder and upsamplers run in the precision asked
-for.
+CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
+prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
+(`unclip.pipeline.devices.prior_dtype`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,15 +57,18 @@ def run_prior(
     guidance_scale: float | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Samples image embeddings for texts; the empty prompt's features are encoded if not given."""
+    """Samples image embeddings for texts; they are float32 in any precision.
+
+    Args:
+        null_text: the empty prompt's features; None encodes it.
+    """
     null_text = null_text if null_text is not None else encode_text(model, [""])
     summon(model.prior)
-    weight = model.prior.proj_in.weight
     with _watched(model.prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             model.prior,
-            text.to(dtype=weight.dtype),
-            null_text.to(dtype=weight.dtype),
+            text,
+            null_text,
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
