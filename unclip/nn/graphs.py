@@ -76,6 +76,8 @@ class _Graph:
     replay: Callable[[], object]
     answers: list[Tensor]
     structure: Structure
+    function: Callable[..., Any]
+    """Keeps alive what it reads beside its arguments."""
 
 
 @dataclass
@@ -147,7 +149,7 @@ class GraphCache:
                 replay, answers = self.recorder(run)
         finally:
             _recording.reset(token)
-        graph = _Graph(buffers, [(None, 0)] * len(buffers), replay, answers, shapes[0])
+        graph = _Graph(buffers, [(None, 0)] * len(buffers), replay, answers, shapes[0], function)
         # A recording runs nothing by itself, and a warm-up may have written into its arguments.
         _fill(graph, tensors, first)
         replay()

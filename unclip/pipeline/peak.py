@@ -8,44 +8,35 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from decoder.sample import sample_images
+from decoder.model import Decoder
 from prior.model import Prior
-from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import SeededNoise
 from unclip.nn.peak import peak_bytes
+from unclip.nn.spatial_attention import Context
+from unclip.nn.stepping import Stepper
 from unclip.pipeline.registry import Components
 from upsamplers.model import Upsampler
 from upsamplers.sample import upsample
 
+TEXT_TOKENS = 77
 STEPS = 2
-"""Sampling steps that are run: memory is the same in each."""
+"""Sampling steps of an upsampler that are run: memory is the same in each."""
 
 
 @torch.inference_mode()
 def stage_bytes(model: Components, *, rows: int = 1) -> dict[str, int]:
-    """Returns the bytes that each network takes while it makes `rows` pictures.
+    """Returns the bytes that each network takes while it makes `rows` pictures, guided, from texts
+    of full length.
 
     Args:
         model: on the meta device, where nothing is computed, in the precision it would have.
     """
-    clip, decoder = model.clip, model.decoder
-    weight = decoder.unet.conv_in.weight
-    tokens = clip.config.text.context_length
-    ids = torch.zeros(rows, tokens, dtype=torch.int64, device="meta")
-    text = TextFeatures(
-        _empty(weight, rows, decoder.config.embed_dim),
-        _empty(weight, rows, tokens, decoder.config.text_width),
-        torch.ones(rows, tokens, dtype=torch.bool, device="meta"),
-    )
-    noise = SeededNoise(range(rows), "peak")
-
-    def paint() -> Tensor:
-        return sample_images(decoder, text.embed, text, text, noise=noise, num_steps=STEPS)
-
+    clip = model.clip
+    ids = torch.zeros(rows, clip.config.text.context_length, dtype=torch.int64, device="meta")
     found = {
         "clip text": _bytes(clip.text, lambda: clip.text(ids)),
-        "prior": _bytes(model.prior, lambda: _step_prior(model.prior, text)),
-        "decoder": _bytes(decoder, paint),
+        "prior": _bytes(model.prior, lambda: _step_prior(model.prior, rows)),
+        "decoder": _bytes(model.decoder, lambda: _step_decoder(model.decoder, rows)),
     }
     for upsampler in model.upsamplers:
         found[f"upsampler_{upsampler.config.image_size}"] = _bytes(
@@ -59,13 +50,30 @@ def _bytes(network: nn.Module, run: Callable[[], object]) -> int:
     return sum(tensor.nbytes for tensor in weights) + peak_bytes(run)
 
 
-def _step_prior(prior: Prior, text: TextFeatures) -> Tensor:
-    weight, candidates = prior.proj_in.weight, prior.config.sampling.candidates
-    both = TextFeatures.cat([text, text]).to(dtype=weight.dtype)
-    prefix = prior.prepare(both).repeat(candidates)
-    count = len(both) * candidates
-    x = _empty(weight, count, prior.config.embed_dim)
-    return prior.step(x, torch.zeros(count, device="meta"), prefix)
+def _step_prior(prior: Prior, rows: int) -> Tensor:
+    config, weight = prior.config, prior.proj_in.weight
+    length, width = config.context_length + 1, prior.proj_in.out_features
+    prefixes = [_empty(weight, length, width) for _ in range(2 * rows)]
+    copies = [config.sampling.candidates] * len(prefixes)
+    times = prior.time_tokens(range(config.sampling.num_steps))
+    stepper = Stepper(prior.transformer_blocks, prefixes, copies, times, tokens=2, stays=False)
+    x = _empty(weight, sum(copies), config.embed_dim)
+    stepper.enter(0)
+    return prior.answer(stepper.run(prior.new_tokens(x)))
+
+
+def _step_decoder(decoder: Decoder, rows: int) -> Tensor:
+    config, weight, count = decoder.config, decoder.unet.conv_in.weight, 2 * rows
+    tokens = _empty(weight, count, TEXT_TOKENS, config.text_width)
+    mask = torch.ones(count, TEXT_TOKENS, dtype=torch.bool, device="meta")
+    drop = torch.zeros(count, dtype=torch.bool, device="meta")
+    embed = _empty(weight, count, config.embed_dim)
+    condition = decoder.condition(
+        embed, embed, tokens, mask, drop, drop if config.learned_text_null else None
+    )
+    steps = decoder.unet.modulations_of_steps(range(config.sampling.num_steps), condition.embed)
+    x = _empty(weight, count, 3, config.image_size, config.image_size)
+    return decoder.unet(x, steps[0], Context(condition.context.keys_values, None))
 
 
 def _enlarge(upsampler: Upsampler, rows: int) -> Tensor:
