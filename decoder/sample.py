@@ -64,7 +64,7 @@ def sample_images(
     x = x.to(image_embed.device)
     name = sampler or defaults.sampler
     with fast(decoder.unet) as run:
-        record = step_recorder(decoder.unet)
+        record = step_recorder(decoder)
         if record is None:
             # A recording serves prompts of every length, so there keys are masked.
             both = both._replace(context=both.context.sliced())

@@ -59,7 +59,7 @@ def upsample(
     x = x.to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
-    name, record = sampler or defaults.sampler, step_recorder(upsampler.unet)
+    name, record = sampler or defaults.sampler, step_recorder(upsampler)
     with ExitStack() as stack:
         if config.last_network:
             first = _Turn(upsampler, times[:-1], level, stack)

@@ -46,7 +46,7 @@ class Stepper:
             tokens: how many new tokens a row has at each step.
             padded: keeps all prefixes in rooms of this length, the rest of which is masked.
         """
-        self._blocks = _joined(blocks) if stays else _join(blocks)
+        self._blocks = [_Block(cast(TransformerBlock, block)) for block in blocks]
         self._tokens = tokens
         lengths = [len(prefix) for prefix in prefixes]
         kept = self._run_prefixes(prefixes, steps)
@@ -205,27 +205,6 @@ class _Block:
         """Returns what the tokens see, before the output projection."""
         qkv = self.to_qkv(_norm(self.norm1, x)).view(len(x), 3, self.num_heads, -1)
         return look(*qkv.unbind(1))
-
-
-_kept: "WeakKeyDictionary[nn.Module, tuple[object, list[_Block]]]" = WeakKeyDictionary()
-
-
-def _join(blocks: nn.ModuleList | Sequence[TransformerBlock]) -> list[_Block]:
-    return [_Block(cast(TransformerBlock, block)) for block in blocks]
-
-
-def _joined(blocks: nn.ModuleList | Sequence[TransformerBlock]) -> list[_Block]:
-    """Joins the weights of blocks; on a GPU once for all runs: a recorded step reads them where
-    they lay."""
-    weight = cast(TransformerBlock, blocks[0]).norm1.weight
-    if weight.device.type == "cpu" or not isinstance(blocks, nn.ModuleList):
-        return _join(blocks)
-    where = weight.data_ptr(), weight.dtype, weight.device
-    kept = _kept.get(blocks)
-    if kept is None or kept[0] != where:
-        kept = where, _join(blocks)
-        _kept[blocks] = kept
-    return kept[1]
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:

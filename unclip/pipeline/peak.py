@@ -56,10 +56,9 @@ def _step_prior(prior: Prior, rows: int) -> Tensor:
     prefixes = [_empty(weight, length, width) for _ in range(2 * rows)]
     copies = [config.sampling.candidates] * len(prefixes)
     times = prior.time_tokens(range(config.sampling.num_steps))
-    stepper = Stepper(prior.transformer_blocks, prefixes, copies, times, tokens=2, stays=False)
+    stepper = Stepper(prior.transformer_blocks, prefixes, copies, times, tokens=2)
     x = _empty(weight, sum(copies), config.embed_dim)
-    stepper.enter(0)
-    return prior.answer(stepper.run(prior.new_tokens(x)))
+    return prior.answer(stepper.run(prior.new_tokens(x), stepper.at(0), stepper.rooms))
 
 
 def _step_decoder(decoder: Decoder, rows: int) -> Tensor:
