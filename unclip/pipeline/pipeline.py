@@ -26,13 +26,7 @@ from unclip.karlo.identity import folder_hash
 from unclip.karlo.load import is_karlo, open_karlo
 from unclip.nn.residency import Residency
 from unclip.pipeline import stages
-from unclip.pipeline.devices import (
-    choose_device,
-    choose_dtype,
-    computed_dtype,
-    dtype_name,
-    prior_dtype,
-)
+from unclip.pipeline.devices import choose_device, choose_dtype, computed_dtype, dtype_name
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import (
     Embedded,
@@ -52,6 +46,7 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, check_sampler, resolve, sizes_of
+from unclip.pipeline.stages import move_prior
 from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler
@@ -210,7 +205,7 @@ class UnCLIPPipeline:
             return self
         self.clip.to(where)
         if self.prior is not None:
-            self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
+            move_prior(self.prior, where, precision)
         layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision, memory_format=layout)

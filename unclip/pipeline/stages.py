@@ -21,7 +21,7 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.errors import InputError
 from unclip.nn.residency import summon
-from unclip.pipeline.devices import exact_kernels
+from unclip.pipeline.devices import exact_kernels, prior_dtype
 from unclip.pipeline.finite import check_finite, watch
 from unclip.pipeline.registry import Components
 from upsamplers.model import Upsampler
@@ -153,6 +153,15 @@ def run_upsampler(
             callback=callback,
             latents=latents,
         )
+
+
+def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a prior, in the precision that `prior_dtype` gives it; statistics of pictures stay in
+    float32."""
+    prior.to(device)
+    precision = prior_dtype(prior.config.sampling.candidates, dtype)
+    for parameter in prior.parameters():
+        parameter.data = parameter.data.to(precision)
 
 
 def needed_prior(model: Components) -> Prior:
