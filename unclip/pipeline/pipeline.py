@@ -6,6 +6,7 @@ a picture's seed makes it again whatever was made beside it.
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
@@ -27,6 +28,7 @@ from unclip.karlo.load import is_karlo, open_karlo
 from unclip.nn.residency import Residency
 from unclip.pipeline import stages
 from unclip.pipeline.devices import choose_device, choose_dtype, computed_dtype, dtype_name
+from unclip.pipeline.enlarge import open_upsamplers
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import (
     Embedded,
@@ -76,6 +78,8 @@ class UnCLIPPipeline:
         self.clip, self.prior, self.decoder = clip, prior, decoder
         self.upsamplers = tuple(upsamplers)
         self.record = record or ModelRecord(name="unnamed", hash=None)
+        self.licence: str | None = None
+        """Identifier of the weights' licence, where their layout has one of its own."""
         self._metadata = metadata or {}
         self._residency: Residency | None = None
         self._interrupt = False
@@ -139,9 +143,38 @@ class UnCLIPPipeline:
         networks = build_karlo(opened, None if low_memory else precision)
         record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
         pipe = cls(*networks, record=record)
+        pipe.licence = opened.licence
         if low_memory:
             pipe.enable_low_memory()
         return pipe.to(device, precision)
+
+    def with_upsampler(
+        self, source: str | Path | None = None, *, size: int | None = None
+    ) -> "UnCLIPPipeline":
+        """Returns a pipeline that goes on to larger sizes with upsamplers of ours.
+
+        Where this one's networks take turns they take them in the new one from now on.
+
+        Args:
+            source: an upsampler's folder, or a model's; None is the bundled pocket.
+            size: the size to reach, in pixels a side; None is the largest that can be had.
+
+        Raises:
+            CheckpointError: there is no such folder, or it is damaged.
+            InputError: no upsampler there takes this model's pictures, or reaches the size.
+        """
+        device, dtype = self.device, self.dtype
+        more, digest = open_upsamplers(source, self.sizes, size)
+        record = replace(self.record, upsampler=digest)
+        chain = (*self.upsamplers, *more)
+        networks = (self.clip, self.prior, self.decoder, chain)
+        larger = type(self)(*networks, record=record, metadata=self._metadata)
+        larger.licence = self.licence
+        if self._residency is not None:
+            budget, self._residency = self._residency.budget, self._residency.end()
+            larger._residency = take_turns(larger.model, device, dtype, budget)
+            return larger
+        return larger.to(device, dtype)
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
         """Writes a model folder, replacing an older model there; other files are kept.
