@@ -24,7 +24,13 @@ def root(tmp_path_factory: pytest.TempPathFactory, kakao_folder: Path) -> Path:
     folder = tmp_path_factory.mktemp("converted")
     source = open_source(kakao_folder, "karlo")
     convert(source, folder / "ours", "unclip")
-    convert(source, folder / "theirs", "diffusers")
+    notes = convert(source, folder / "theirs", "diffusers")
+    told = (
+        "schedules in float64",
+        "how open_clip reads",
+        "the scale of CLIP's cosine, exp(4.2500)",
+    )
+    assert [note.startswith(start) for note, start in zip(notes, told, strict=True)] == [True] * 3
     convert(open_source(folder / "theirs", "karlo"), folder / "round", "unclip")
     return folder
 

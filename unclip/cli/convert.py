@@ -32,10 +32,6 @@ ShardSize = Annotated[
     str | None,
     typer.Option(help="Split larger files of diffusers' layout: 2GB, 500MB; else never."),
 ]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the hub.")]
-LocalFilesOnly = Annotated[
-    bool, typer.Option("--local-files-only", help="Take a model of the hub from the cache here.")
-]
 
 
 def convert(
@@ -45,8 +41,8 @@ def convert(
     dtype: Stored = None,
     shard_size: ShardSize = None,
     force: options.Force = False,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
+    revision: options.Revision = None,
+    local_files_only: options.LocalFilesOnly = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -58,6 +54,7 @@ def convert(
         with interrupt_held():
             import torch
 
+            from unclip.cli.licences import tell_licence
             from unclip.karlo.to_diffusers import Writing
             from unclip.pipeline.convert import convert as write
             from unclip.pipeline.convert import open_source, parse_bytes
@@ -69,6 +66,7 @@ def convert(
         stored = None if dtype is None else choose_dtype(dtype, torch.device("cpu"))
         folder, name = find_model(source, revision=revision, local_files_only=local_files_only)
         opened = open_source(folder, None if name is None else name.rpartition("/")[2])
+        tell_licence(report, name or opened.model.name, opened.model.licence)
         files = opened.files(to)
         with report.progress(files) as advance, StopSignal() as stop:
 

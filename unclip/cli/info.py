@@ -68,14 +68,13 @@ def _model(
         from unclip.pipeline.memory import PRECISIONS, weight_bytes
 
     folder, source = find_model(name, revision=revision, local_files_only=local_files_only)
-    licence = None
     if is_karlo(folder):
         model = open_karlo(folder, None if source is None else source.rpartition("/")[2])
-        digest, licence = folder_hash(folder), model.licence
-        tell_licence(report, source or model.name, licence)
+        digest = folder_hash(folder)
     else:
         model = read_model(folder)
         digest = model.hash
+    tell_licence(report, source or model.name, model.licence)
     stages = [_stage(stage) for stage in model.all()]
     for stage in stages:
         stage["memory"] = {dtype: weight_bytes(stage, dtype) for dtype in PRECISIONS}
@@ -83,7 +82,7 @@ def _model(
     sizes += [stage.config["image_size"] for stage in model.upsamplers]
     about = {"name": model.name, "hash": digest, "source": source, "sizes": sizes}
     return {
-        "model": about | {"licence": licence},
+        "model": about | {"licence": model.licence},
         "parameters": sum(stage["parameters"] for stage in stages),
         "bytes": sum(stage["bytes"] for stage in stages),
         "memory": {d: sum(stage["memory"][d] for stage in stages) for d in PRECISIONS},

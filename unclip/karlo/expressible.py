@@ -5,11 +5,15 @@ or make other pictures, so such a model is not written. What is of no account fo
 weights, such as how many steps are usual, is told instead.
 """
 
+import torch
+
 from decoder.config import DecoderConfig, DecoderSampling
 from prior.config import PriorConfig, PriorSampling
+from unclip.clip.weights import MAX_LOGIT_SCALE
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import CheckpointError
 from unclip.karlo.build import Networks
+from unclip.karlo.opened import OpenModel
 from unclip.nn.unet import UNetConfig
 from upsamplers.config import UpsamplerConfig, UpsamplerSampling
 
@@ -38,8 +42,8 @@ def check_expressible(networks: Networks, name: str) -> None:
         )
 
 
-def lost(networks: Networks) -> list[str]:
-    """What diffusers' layout does not say, though the weights are all there."""
+def lost(model: OpenModel, networks: Networks) -> list[str]:
+    """What diffusers' layout does not say, though it makes the same pictures all but exactly."""
     stages: list[tuple[str, PriorConfig | DecoderConfig | UpsamplerConfig, object]] = []
     if networks.prior is not None:
         stages.append(("prior", networks.prior.config, PRIOR_SAMPLING))
@@ -52,6 +56,11 @@ def lost(networks: Networks) -> list[str]:
     ]
     if any(config.diffusion.precision == "float64" for _, config, _ in stages):
         notes.append("schedules in float64 (diffusers computes float32, up to 5e-4 apart)")
+    if networks.clip.config.text.clean != "hugging_face":
+        notes.append("how open_clip reads odd characters (diffusers reads them its own way)")
+    scale = float(model.clip.tensors["logit_scale"].load())
+    if scale != float(torch.tensor(MAX_LOGIT_SCALE)):
+        notes.append(f"the scale of CLIP's cosine, exp({scale:.4f}), which no picture depends on")
     return notes
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unclip.errors import CheckpointError
 from unclip.karlo.component_files import weight_names
-from unclip.karlo.diffusers_index import COMPONENTS, INDEX, read_diffusers_index
+from unclip.karlo.diffusers_index import INDEX, read_diffusers_index
 from unclip.karlo.diffusers_layout import WEIGHTS
 from unclip.karlo.names import ORIGINAL
 
@@ -27,7 +27,7 @@ def diffusers_files(folder: Path, there: Collection[str]) -> list[str]:
         CheckpointError: the index is none, or a component has no weights.
     """
     wanted = [INDEX, *(name for name in (CARD,) if name in there)]
-    for component in COMPONENTS[read_diffusers_index(folder)]:
+    for component in sorted(read_diffusers_index(folder)):
         if component in _SMALL:
             wanted += [f"{component}/{name}" for name in _SMALL[component]]
         elif component == "tokenizer":

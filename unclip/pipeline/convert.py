@@ -104,7 +104,7 @@ def convert(
         else:
             _write_ours(place, source, writing)
         (place / CARD).write_text(model_card(source.model), encoding="utf-8")
-    return lost(source.networks) if layout == "diffusers" else []
+    return lost(source.model, source.networks) if layout == "diffusers" else []
 
 
 def parse_bytes(text: str) -> int:

@@ -121,6 +121,7 @@ class UnCLIPPipeline:
         read = read_model(folder)
         record = ModelRecord(name=read.name, hash=read.hash, source=source)
         pipe = cls(*build(read), record=record, metadata=metadata_of(read))
+        pipe.licence = read.licence
         if low_memory:
             pipe.enable_low_memory()
         return pipe.to(device=device, dtype=dtype or torch_dtype or torch.float32)
@@ -184,7 +185,7 @@ class UnCLIPPipeline:
         """
         self._put_away()
         model = take_apart(self.model, name or self.record.name, self._metadata)
-        write_model(Path(folder), model)
+        write_model(Path(folder), replace(model, licence=self.licence))
 
     def push_to_hub(
         self,
