@@ -58,6 +58,11 @@ def name_of(what: str, dtype: torch.dtype) -> str:
     return f"{what} {str(dtype).removeprefix('torch.')}"
 
 
+def cast_to(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Casts as PyTorch does: diffusers' own method warns of nothing."""
+    return nn.Module.to(network, dtype)
+
+
 def texts() -> TextFeatures:
     """Features of a prompt and of the empty one."""
     mask = torch.arange(TEXT_TOKENS) < torch.tensor([[VALID], [VALID_OF_NOTHING]])
@@ -69,7 +74,7 @@ def prior_variants() -> Variants:
     times = respace(1000, STEPS["prior"])
     found: Variants = {}
     for dtype in DTYPES:
-        peer = their_prior().to(dtype)
+        peer = cast_to(their_prior(), dtype)
         own, given = our_prior(theirs).to(dtype), text.to(dtype=dtype)
 
         def call(peer=peer, given=given, dtype=dtype) -> Tensor:
@@ -114,7 +119,7 @@ def unet_variants(stage: str) -> Variants:
         if embed is not None:
             more["encoder_hidden_states"], more["class_labels"] = tokens.to(dtype), embed.to(dtype)
             more["attention_mask"] = mask
-        peer, unet = make().to(dtype), our_unet(config, theirs).to(dtype)
+        peer, unet = cast_to(make(), dtype), our_unet(config, theirs).to(dtype)
         wide = our_unet(config, theirs).to(dtype).to(memory_format=torch.channels_last)
         steps = unet.modulations_of_steps([500], None if embed is None else embed.to(dtype))[500]
         masked = unet.context(tokens.to(dtype), mask) if decodes else None
