@@ -125,7 +125,8 @@ def latents(pair: Pair, count: int) -> dict[str, Tensor]:
     found = {
         "prior_latents": torch.randn(count, 32, generator=seeded(11)),
         "decoder_latents": torch.randn(count, 3, size, size, generator=seeded(12)),
-        "super_res_latents": torch.randn(count, 3, large, large, generator=seeded(13)),
+        # As in `test_image_variations`: no draw that rounding decides.
+        "super_res_latents": torch.randn(count, 3, large, large, generator=seeded(17)),
     }
     if pair.ours.prior is None:
         del found["prior_latents"]

@@ -27,7 +27,8 @@ def prefetched(networks: Sequence[nn.Module]) -> Iterator[None]:
     """Reads the weights of networks, in turn, in a thread while the `with` block runs.
 
     What is not read when the block ends is left to be read when it is needed. A network is read
-    once in a process, and not here where networks take turns (`unclip.nn.residency`). An error of the thread is raised when the block ends without one.
+    once in a process, and never where networks take turns (`unclip.nn.residency`). An error of the
+    thread is raised when the block ends without one.
     """
     waiting = [net for net in networks if net not in _touched and not comes_and_goes(net)]
     if not waiting:

@@ -42,7 +42,7 @@ def encode_image(
     model: Components, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch dim"]:
     """Encodes pictures in [-1, 1], each alone."""
-    if model.clip.image is not None:
+    if not model.clip.config.text_only:
         summon(model.clip.image)
     embed = torch.cat([model.clip.encode_image(image[None].float()) for image in images])
     check_finite(embed, "clip")
