@@ -215,8 +215,8 @@ class TestRoundTrips:
 
 
 class TestStored:
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-    def test_in_another_precision(self, ours: Path, tmp_path: Path, dtype: torch.dtype):
+    def test_in_another_precision(self, ours: Path, tmp_path: Path):
+        dtype = torch.float16
         notes = convert(open_source(ours), tmp_path / "to", "diffusers", writing=Writing(dtype))
         assert any("float64" in note for note in notes)
         convert(open_source(ours), tmp_path / "half", "unclip", writing=Writing(dtype))

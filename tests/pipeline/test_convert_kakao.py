@@ -77,6 +77,7 @@ def test_weights_are_diffusers(root: Path, kakao_state):
         assert all(torch.equal(found[name], x) for name, x in kakao_state[part].items())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_answers_are_diffusers(kakao_folder: Path, root: Path, kakao_state):
     """Kakao's files, ours and diffusers' become networks that answer alike to the last digit, and
@@ -143,6 +144,7 @@ def answer(networks: Networks, x: Tensor, embed: Tensor) -> tuple[Tensor, ...]:
     )
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same(kakao_folder: Path, root: Path):
     """Two layouts, one pipeline, the same seed: no pixel differs while both reckon alike."""
     from_kakao = UnCLIPPipeline.from_pretrained(kakao_folder, dtype="float32")
