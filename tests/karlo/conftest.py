@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import karlo_folders
 import pytest
 from karlo_folders import (
     DUMMY,
@@ -49,9 +48,3 @@ def removed_prompts(karlo_root: Path) -> Pair:
 def removed_pictures(karlo_root: Path) -> Pair:
     """Image variations of diffusers' removed tests."""
     return pair(image_variation(DUMMY, karlo_root / "tokenizer"), karlo_root / "removed_pictures")
-
-
-@pytest.fixture
-def diffusers_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers 0.42.1 loads its pipeline again."""
-    karlo_folders.let_diffusers_load(monkeypatch)

@@ -4,6 +4,7 @@ Compared stage by stage, step by step, before the last clamp, on random weights 
 not reach it. The schedule is in float32, as diffusers has it.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Generator, Tensor
 
 from unclip.errors import InputError
 from unclip.pipeline.output import UnCLIPPipelineOutput
-from unclip.pipeline.pipeline import UnCLIPImageVariationPipeline
+from unclip.pipeline.pipeline import UnCLIPImageVariationPipeline, UnCLIPPipeline
 
 TOLERANCE = 1e-4
 STEPS: dict[str, Any] = {
@@ -258,3 +259,26 @@ def test_what_variations_cannot_be_given(prompts: Pair, pictures: Pair) -> None:
         pictures.ours.variations()
     with pytest.raises(InputError, match=r"expected \(batch, 32\)"):
         pictures.ours.variations(image_embeddings=torch.zeros(1, 31))
+
+
+def test_the_comparison_sees_every_stage(prompts: Pair) -> None:
+    """Where a network is another, the pictures are another."""
+    model = prompts.ours.model
+    assert model.prior is not None
+    swapped = copy.copy(model.upsamplers[0])
+    swapped._modules = {**swapped._modules, "last": swapped.unet}
+    shifted = copy.copy(model.prior)
+    shifted._buffers = {**shifted._buffers, "clip_mean": model.prior.clip_mean + 1}
+    plain = copy.copy(model.decoder)
+    plain._modules = {**plain._modules, "unet": copy.deepcopy(plain.unet)}
+    with torch.no_grad():
+        plain.unet.conv_out.bias.add_(0.02)
+    call = STEPS | PRIOR_STEPS | {"output_type": "np"}
+    own = prompts.ours("lower", generator=seeded(), **call).images
+    for changed in (
+        model._replace(upsamplers=(swapped,)),
+        model._replace(prior=shifted),
+        model._replace(decoder=plain),
+    ):
+        other = UnCLIPPipeline(*changed)("lower", generator=seeded(), **call).images
+        assert np.abs(own - other).max() > 5 * TOLERANCE

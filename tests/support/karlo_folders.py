@@ -203,15 +203,18 @@ def randomise(parts: Mapping[str, Any], *, answer: float = 0.02) -> None:
             to the noise over 5e-5, and so is a rounding error of the answer; a small answer has a
             small one, and leaves the picture's values between the clamps.
     """
-    for number, part in enumerate(part for part in parts.values() if isinstance(part, nn.Module)):
+    networks = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    for number, (kind, part) in enumerate(networks.items()):
         generator = torch.Generator().manual_seed(100 + number)
+        # The last network's answer counts for a hundredth only, and is never asked at t = 999.
+        scale = 0.3 if kind == "super_res_last" else answer
         with torch.no_grad():
             for name, parameter in part.named_parameters():
                 values = torch.randn(parameter.shape, generator=generator)
                 if name == "clip_std":
                     parameter.copy_(0.5 + 0.2 * values.abs())
                 elif name.startswith("conv_out"):
-                    parameter.copy_(answer * values / math.sqrt(parameter[0].numel()))
+                    parameter.copy_(scale * values / math.sqrt(parameter[0].numel()))
                 elif name.endswith("embedding.weight"):
                     parameter.copy_(0.5 * values)
                 elif parameter.dim() > 1:
