@@ -2,7 +2,6 @@
 
 import os
 import platform
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -130,13 +129,3 @@ def _copy_rate(runs: int) -> float:
     x = torch.ones(2**28 // 4)
     y = torch.empty_like(x)
     return _rate(2 * 4 * x.numel(), lambda: y.copy_(x), runs)
-
-
-def median_wall(call: Callable[[], object], runs: int) -> float:
-    """Median wall time of some runs, in seconds."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)

@@ -1,6 +1,7 @@
 """This project's pipeline as an engine, by its own stage methods."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,3 +51,32 @@ class Ours:
 def load_exact(folder: Path, device: torch.device, dtype: torch.dtype) -> Ours:
     """Loads it as `unclip generate` does."""
     return Ours(UnCLIPPipeline.from_pretrained(folder, dtype=dtype).to(device))
+
+
+class Draft(Ours):
+    """The preset for drafts: fewer steps, chosen by the pipeline and not by the task."""
+
+    def paint(self, task: Task, mark: Mark) -> np.ndarray:
+        """Makes pictures by one call; the text's time is told with the prior's."""
+        chosen = self.pipe.settings(quality="draft")
+        last = {"prior": chosen.prior_steps, "decoder": chosen.decoder_steps}
+
+        def at_step(pipe: UnCLIPPipeline, index: int, t: int, values: dict[str, Any]) -> None:
+            if index + 1 == last.get(values["stage"]):
+                mark()
+
+        mark()
+        images = self.pipe(
+            list(task.prompts),
+            generator=task.generator(),
+            quality="draft",
+            callback_on_step_end=at_step,
+            output_type="np",
+        ).images
+        mark()
+        return images
+
+
+def load_draft(folder: Path, device: torch.device, dtype: torch.dtype) -> Draft:
+    """Loads it as `unclip generate --quality draft` does."""
+    return Draft(UnCLIPPipeline.from_pretrained(folder, dtype=dtype).to(device))

@@ -80,7 +80,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     logging.disable_progress_bar()
     towers.disable_progress_bar()
     diffusers.pipelines.unclip = unclip  # pyright: ignore[reportAttributeAccessIssue]  # the patch
-    pipe = unclip.UnCLIPPipeline.from_pretrained(str(folder), torch_dtype=dtype)
+    pipe = unclip.UnCLIPPipeline.from_pretrained(str(folder), dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
