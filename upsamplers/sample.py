@@ -48,9 +48,14 @@ def upsample(
         t: upsampler.modulations(torch.full((len(images),), t, device=images.device), level)
         for t in times
     }
+    last = upsampler.network(last=True)
+    if last is not upsampler.unet:
+        last_time = torch.full((len(images),), times[-1], device=images.device)
+        steps[times[-1]] = last.modulations(last_time, None)
 
     def network(x: Tensor, t: int) -> Tensor:
-        return upsampler.unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
+        unet = last if t == times[-1] else upsampler.unet
+        return unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
 
     x = noise((3, *low_res.shape[-2:])).to(images.device)
     denoiser = Denoiser(network, schedule, config.diffusion)

@@ -49,6 +49,17 @@ def choose_dtype(name: str | torch.dtype | None, device: torch.device) -> torch.
     return dtype
 
 
+def computed_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Returns the precision that is computed in where weights of `dtype` lie on a device.
+
+    A CPU computes float16 slowly or not at all: bfloat16 takes its place where the CPU has
+    instructions for it, else float32.
+    """
+    if device.type != "cpu" or dtype != torch.float16:
+        return dtype
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """`float32`, not `torch.float32`."""
     return str(dtype).removeprefix("torch.")

@@ -16,6 +16,8 @@ from unclip.errors import CheckpointError
 INDEX = "model_index.json"
 CLASS_NAME = "UnCLIPPipeline"
 KINDS = ("clip", "prior", "decoder", "upsamplers")
+OPTIONAL = ("prior",)
+"""A model of image variations alone has none."""
 KEYS = ("_class_name", "unclip_version", "name", "components")
 MAX_INDEX_BYTES = 1_000_000
 FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -28,14 +30,15 @@ class ModelIndex:
 
     name: str
     clip: str = "clip"
-    prior: str = "prior"
+    prior: str | None = "prior"
     decoder: str = "decoder"
     upsamplers: tuple[str, ...] = ()
     """From the smallest size to the largest."""
 
     def folders(self) -> tuple[str, ...]:
         """All stage folders, in the order that the stages run."""
-        return (self.clip, self.prior, self.decoder, *self.upsamplers)
+        stages = (self.clip, self.prior, self.decoder, *self.upsamplers)
+        return tuple(folder for folder in stages if folder is not None)
 
 
 def read_index(folder: Path) -> ModelIndex:
@@ -65,6 +68,7 @@ def read_index(folder: Path) -> ModelIndex:
 def write_index(folder: Path, index: ModelIndex) -> None:
     """Writes `model_index.json`."""
     components = {"clip": index.clip, "prior": index.prior, "decoder": index.decoder}
+    components = {kind: folder for kind, folder in components.items() if folder is not None}
     data = {
         "_class_name": CLASS_NAME,
         "unclip_version": __version__,
@@ -116,14 +120,14 @@ def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex
                     f"{path}: component {kind} is {_short(folder)}, expected the name of a folder "
                     "beside it; nothing else is loaded"
                 )
-    if missing := [kind for kind in KINDS if kind not in components]:
+    if missing := [kind for kind in KINDS if kind not in (*components, *OPTIONAL)]:
         raise CheckpointError(f"{path} has no component {', '.join(missing)}")
     if not isinstance(components["upsamplers"], list):
         raise CheckpointError(f"{path}: upsamplers is no list of folders")
     index = ModelIndex(
         name=name,
         clip=components["clip"],
-        prior=components["prior"],
+        prior=components.get("prior"),
         decoder=components["decoder"],
         upsamplers=tuple(components["upsamplers"]),
     )

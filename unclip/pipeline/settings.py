@@ -7,6 +7,7 @@ from typing import Any, TypedDict, TypeVar
 from unclip.errors import InputError
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import as_list, is_list, whole_number
+from unclip.pipeline.stages import needed_prior
 from unclip.provenance.record import Sampling
 from upsamplers.model import Upsampler
 
@@ -42,30 +43,34 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
             raise InputError(f"{key} is no setting: {', '.join(Settings.__annotations__)} are")
         if not with_prior and key.startswith("prior_") and settings.get(key) is not None:
             raise InputError(f"got {key}, but no prior runs here: leave it out")
-    prior, decoder = model.prior.config, model.decoder.config
+    decoder = model.decoder.config
     sizes = sizes_of(model)
     size = _or(settings.get("size"), sizes[-1])
     if size not in sizes:
         raise InputError(f"size is {size!r}, this model paints {', '.join(map(str, sizes))}")
     steps = _decoder(settings, "num_inference_steps", decoder.sampling.num_steps)
     guidance = _decoder(settings, "guidance_scale", decoder.sampling.guidance_scale)
-    prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
-    prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
     running = model.upsamplers[: sizes.index(size)]
     super_res_steps = _super_res(settings, running)
     steps = _check_steps("decoder", steps, decoder.diffusion.num_timesteps)
-    prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
     super_res_steps = tuple(
         _check_steps("super_res", count, upsampler.config.diffusion.num_timesteps)
         for count, upsampler in zip(super_res_steps, running, strict=True)
     )
     guidance = _check_scale("decoder", guidance)
-    prior_guidance = _check_scale("prior", prior_guidance)
+    prior_steps, prior_guidance, candidates = None, None, None
+    if with_prior:
+        prior = needed_prior(model).config
+        prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
+        prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
+        prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
+        prior_guidance = _check_scale("prior", prior_guidance)
+        candidates = prior.sampling.candidates
     return Sampling(
         size=size,
-        prior_steps=prior_steps if with_prior else None,
-        prior_guidance=prior_guidance if with_prior else None,
-        candidates=prior.sampling.candidates if with_prior else None,
+        prior_steps=prior_steps,
+        prior_guidance=prior_guidance,
+        candidates=candidates,
         decoder_steps=steps,
         decoder_guidance=guidance,
         sampler=decoder.sampling.sampler,

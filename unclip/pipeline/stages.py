@@ -1,8 +1,7 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP and the prior always run in float32: they are small, and a choice between two candidates that
-are nearly alike must not hang on rounding. Only decoder and upsamplers run in the precision asked
-for.
+CLIP always runs in float32, and so does a prior that draws several candidates: a choice between two
+that are nearly alike must not hang on rounding. The rest runs in the precision asked for.
 """
 
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from decoder.sample import sample_images
+from prior.model import Prior
 from prior.sample import sample_image_embed
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import Noise
@@ -50,12 +50,18 @@ def run_prior(
     guidance_scale: float | None = None,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Samples image embeddings for texts, in float32."""
-    with watch(model.prior.proj_to_clip_embeddings, "prior"):
+    """Samples image embeddings for texts.
+
+    Raises:
+        InputError: the model has no prior.
+    """
+    prior = needed_prior(model)
+    dtype = prior.proj_in.weight.dtype
+    with watch(prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
-            model.prior,
-            text,
-            encode_text(model, [""]),
+            prior,
+            text.to(dtype=dtype),
+            encode_text(model, [""]).to(dtype=dtype),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -79,7 +85,7 @@ def run_decoder(
         InputError: the embeddings are not the model's, or not as many as the texts.
     """
     weight = model.decoder.unet.conv_in.weight
-    dim = model.prior.config.embed_dim
+    dim = model.decoder.config.embed_dim
     if image_embed.dim() != 2 or image_embed.shape[1] != dim:
         got = tuple(image_embed.shape)
         raise InputError(f"got image embeddings of shape {got}, expected (batch, {dim})")
@@ -108,7 +114,8 @@ def run_upsampler(
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]."""
     device = upsampler.unet.conv_in.weight.device
-    with watch(upsampler.unet, stage_name(upsampler)):
+    name = stage_name(upsampler)
+    with watch(upsampler.unet, name), watch(upsampler.network(last=True), name):
         return upsample(
             upsampler,
             images.to(device).float(),
@@ -116,6 +123,30 @@ def run_upsampler(
             num_steps=num_steps,
             callback=callback,
         )
+
+
+def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a prior; one that draws several candidates stays in float32, and so do the statistics
+    of pictures."""
+    if prior.config.sampling.candidates > 1:
+        dtype = torch.float32
+    prior.to(device)
+    for parameter in prior.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def needed_prior(model: Components) -> Prior:
+    """Returns the prior.
+
+    Raises:
+        InputError: the model has none.
+    """
+    if model.prior is None:
+        raise InputError(
+            "this model makes variations of pictures alone, it has no prior: give it a picture, or "
+            "take a model of text to image, kakaobrain/karlo-v1-alpha for instance"
+        )
+    return model.prior
 
 
 def find_upsampler(model: Components, images: Tensor) -> Upsampler:
