@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.speed.check import run_checks
 from benchmarks.speed.cold import be_cold
 from benchmarks.speed.engine import select
 from benchmarks.speed.kinds import kinds_of
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     _add_model(measure)
     measure.add_argument("--engines", nargs="+", help="some of the device's; the default is all")
     measure.add_argument("--rounds", type=int, default=MIN_ROUNDS)
+    measure.add_argument("--warmups", type=int, default=10, help="of a GPU, before the rounds")
     measure.add_argument("--out", type=Path, required=True, help="the record, a JSON file")
     measure.add_argument("--again", action="store_true", help="replace a record that is there")
     measure.add_argument("--cold", action="store_true", help="also fresh processes: their memory")
@@ -82,6 +84,8 @@ def _dispatch(options: argparse.Namespace) -> str:
             return run(options)
         case "cold":
             return _cold(options)
+        case "check":
+            return run_checks(options)
         case "table":
             return table_of(read_record(options.record))
         case _:

@@ -36,6 +36,8 @@ def chart(record: Record, title: str) -> str:
         lines.append(f'<text x="{x + 6:.1f}" y="{top + 15}">{sum(values):.3g} s</text>')
     for place, stage in enumerate(STAGES):
         x = LEFT + place * 110
-        lines.append(f'<rect x="{x}" y="{height - 24}" width="12" height="12" fill="{COLOURS[stage]}"/>')
+        lines.append(
+            f'<rect x="{x}" y="{height - 24}" width="12" height="12" fill="{COLOURS[stage]}"/>'
+        )
         lines.append(f'<text x="{x + 18}" y="{height - 14}">{NAMES[stage]}</text>')
     return "\n".join([*lines, "</svg>", ""])

@@ -17,7 +17,7 @@ CPU = (
     Kind(name="U0-bf16", title="unclip, equal steps", dtype="bfloat16", load=load_exact),
     Kind(
         name="U1",
-        title="unclip, `quality=\"draft\"`",
+        title='unclip, `quality="draft"`',
         dtype="bfloat16",
         load=load_draft,
         equal_output=False,
@@ -42,7 +42,7 @@ GPU = (
     Kind(name="U0-fp16", title="unclip, equal steps", dtype="float16", load=load_exact),
     Kind(
         name="U1",
-        title="unclip, `quality=\"draft\"`",
+        title='unclip, `quality="draft"`',
         dtype="bfloat16",
         load=load_draft,
         equal_output=False,

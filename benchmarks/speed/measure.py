@@ -11,13 +11,12 @@ import torch
 
 from benchmarks.speed.cold import measure_cold
 from benchmarks.speed.compare import compare
-from benchmarks.speed.counts import paint_counted
+from benchmarks.speed.counts import watch
 from benchmarks.speed.engine import Engine, Kind, Task, choose_device, prompts, select
 from benchmarks.speed.kinds import kinds_of
 from benchmarks.speed.machine import commit, limits, machine, versions
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.peers import load_plain
-from benchmarks.speed.profile import profile_engine
 from benchmarks.speed.record import REFERENCE, About, Record, Row, read_record, write_record
 from benchmarks.speed.rounds import measure_rounds
 from benchmarks.speed.shapes import Shape, find_shape
@@ -64,7 +63,9 @@ def run(options: argparse.Namespace) -> str:
         record = _describe(record, shape, folder, kinds, engines, device, options.cold, say)
         write_record(options.out, record)
     rounds = range(len(record.rounds), options.rounds)
-    for turn in measure_rounds(engines, device, shape.steps, options.batch, rounds, say):
+    for turn in measure_rounds(
+        engines, device, shape.steps, options.batch, rounds, options.warmups, say
+    ):
         record = replace(record, rounds=(*record.rounds, turn))
         write_record(options.out, record)
     found = problems(record, options.rounds)
@@ -112,17 +113,18 @@ def _describe(
         say(f"comparing {kind.name}")
         if device.type == "cuda":
             engine.paint(task, lambda: None)  # what compiles or captures doesn't count
-        images, calls = paint_counted(engine, task, device)
+        own = isinstance(engine, Ours)
+        seen = watch(engine, task, device, profiled=own)
         row = Row(
             name=kind.name,
             title=kind.title,
             dtype=kind.dtype,
-            compared=compare(images, reference, kind.dtype, kind.equal_output),
-            calls=calls,
-            profile=profile_engine(engine, task, device),
+            compared=compare(seen.images, reference, kind.dtype, kind.equal_output),
+            calls=seen.calls,
+            profile=seen.profile,
         )
-        if isinstance(engine, Ours):
-            row = replace(row, call_seconds=_whole_call(engine, task, images, device))
+        if own:
+            row = replace(row, call_seconds=_whole_call(engine, task, seen.images, device))
         if cold:
             say(f"{kind.name} in a fresh process")
             fresh = measure_cold(kind.name, shape, folder, device.type, batch)
@@ -133,19 +135,15 @@ def _describe(
     return replace(record, work=work, limits=limits(device), rows=tuple(rows))
 
 
-def reference_images(
-    engine: Engine, folder: Path, device: torch.device, task: Task
-) -> np.ndarray:
+def reference_images(engine: Engine, folder: Path, device: torch.device, task: Task) -> np.ndarray:
     """Returns the peer's pictures in float32: its own on a CPU, those of another copy on a GPU,
-    which is then let go."""
+    which is then let go.
+
+    There convolutions take TF32, as PyTorch has it: half precision is further off than that.
+    """
     if device.type == "cpu":
         return engine.paint(task, lambda: None)
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        images = load_plain(folder, device, torch.float32).paint(task, lambda: None)
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+    images = load_plain(folder, device, torch.float32).paint(task, lambda: None)
     torch.cuda.empty_cache()
     return images
 

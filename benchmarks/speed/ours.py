@@ -21,17 +21,13 @@ class Ours:
         pipe, generator = self.pipe, task.generator()
         text = pipe.encode_text(task.prompts)
         mark()
-        embeds = pipe.sample_prior(
-            text, num_inference_steps=task.steps.prior, generator=generator
-        )
+        embeds = pipe.sample_prior(text, num_inference_steps=task.steps.prior, generator=generator)
         mark()
         small = pipe.decode(
             embeds, text, num_inference_steps=task.steps.decoder, generator=generator
         )
         mark()
-        images = pipe.upsample(
-            small, num_inference_steps=task.steps.super_res, generator=generator
-        )
+        images = pipe.upsample(small, num_inference_steps=task.steps.super_res, generator=generator)
         pixels = ((images.float().clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
         mark()
         return pixels

@@ -22,7 +22,9 @@ def spread(values: list[float]) -> Spread:
 
 def seconds_of(record: Record, engine: str, stage: str = TOTAL) -> list[float]:
     """Returns an engine's times of a stage, a value a round."""
-    return [_stage(timed, stage) for turn in record.rounds for timed in turn if timed.engine == engine]
+    return [
+        _stage(timed, stage) for turn in record.rounds for timed in turn if timed.engine == engine
+    ]
 
 
 def seconds(record: Record, engine: str, stage: str = TOTAL) -> Spread:

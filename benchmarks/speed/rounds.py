@@ -10,8 +10,6 @@ from benchmarks.speed.engine import Engine, Task, prompts
 from benchmarks.speed.record import CONTROL, REFERENCE, Timed
 from benchmarks.speed.shapes import Steps
 
-CUDA_WARMUPS = 10
-
 
 def measure_rounds(
     engines: dict[str, Engine],
@@ -19,13 +17,18 @@ def measure_rounds(
     steps: Steps,
     batch: int,
     rounds: range,
+    warmups: int,
     say: Callable[[str], None],
 ) -> Iterator[tuple[Timed, ...]]:
-    """Yields one round after the other."""
+    """Yields one round after the other.
+
+    Args:
+        warmups: pictures before the first round on a GPU; on a CPU the comparison was enough.
+    """
     if device.type == "cuda":
         for name, engine in engines.items():
             say(f"warming up {name}")
-            for number in range(CUDA_WARMUPS):
+            for number in range(warmups):
                 _time(engine, device, _task(number, steps, batch))
     for number in rounds:
         task, found = _task(number, steps, batch), {}

@@ -70,7 +70,8 @@ class Shape:
             "out_channels": 6,
             "block_out_channels": list(self.channels),
             "layers_per_block": self.depth,
-            "down_block_types": ["ResnetDownsampleBlock2D"] + ["SimpleCrossAttnDownBlock2D"] * levels,
+            "down_block_types": ["ResnetDownsampleBlock2D"]
+            + ["SimpleCrossAttnDownBlock2D"] * levels,
             "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
             "up_block_types": ["SimpleCrossAttnUpBlock2D"] * levels + ["ResnetUpsampleBlock2D"],
             "attention_head_dim": self.head_dim,
@@ -152,7 +153,7 @@ _SHAPES = (
         super_res_channels=(32, 64),
         small_px=16,
         large_px=64,
-        steps=Steps(prior=4, decoder=4, super_res=3),
+        steps=Steps(prior=4, decoder=25, super_res=7),
     ),
     Shape(
         name="small",

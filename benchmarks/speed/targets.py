@@ -50,9 +50,7 @@ def _over(record: Record) -> float | None:
     return found[-1] if found else None
 
 
-def _cpu(
-    text: str, slow: str, fast: str, must: float, aim: float, *, stage: str = TOTAL
-) -> Target:
+def _cpu(text: str, slow: str, fast: str, must: float, aim: float, *, stage: str = TOTAL) -> Target:
     return Target(
         text=f"CPU, {text}",
         shape="small",
@@ -119,8 +117,14 @@ def targets_table(records: Sequence[tuple[str, Record]]) -> str:
     for target in TARGETS:
         answer = find(target, records)
         sign, unit = ("≤ ", "") if target.less_is_better else ("", " ×")
-        got = [f"{answer[1]:.2f}{unit}", target.verdict(answer[1])] if answer else ["–", "not measured"]
-        rows.append([target.text, f"{sign}{target.must:g}{unit}", f"{sign}{target.aim:g}{unit}", *got])
+        got = (
+            [f"{answer[1]:.2f}{unit}", target.verdict(answer[1])]
+            if answer
+            else ["–", "not measured"]
+        )
+        rows.append(
+            [target.text, f"{sign}{target.must:g}{unit}", f"{sign}{target.aim:g}{unit}", *got]
+        )
     return table(["target", "must", "aim", "measured", ""], rows)
 
 

@@ -41,7 +41,7 @@ INDEX = {
     "tokenizer": ["transformers", "CLIPTokenizer"],
     **{name: ["diffusers", "UnCLIPScheduler"] for name in SCHEDULERS},
 }
-STRAIGHT_GAIN = 0.9
+STRAIGHT_GAIN = 0.5
 """Of the laid path: the share of the input that is answered as noise."""
 LAST_GAIN = 0.2
 """Of all the rest in the last convolution."""

@@ -5,9 +5,10 @@ The upper bound of speed is not the peer's work: the text of the prior needs to 
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.engine import DTYPES, STAGES, Dtype
@@ -20,9 +21,12 @@ from prior.model import Prior
 from unclip.clip.config import CLIPConfig, TextConfig
 from unclip.clip.features import TextFeatures
 from unclip.clip.towers import TextTower
+from unclip.nn.initialise import NoFirstWeights
 from unclip.nn.unet import UNetConfig
 from upsamplers.config import UpsamplerConfig
 from upsamplers.model import Upsampler
+
+T = TypeVar("T", bound=nn.Module)
 
 GUIDED = 2
 """Rows a picture: with the condition, and without."""
@@ -68,6 +72,12 @@ def _flop(call: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
+def _bare(build: Callable[[], T]) -> T:
+    """Builds a module without drawing its first weights."""
+    with NoFirstWeights():
+        return build()
+
+
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -88,7 +98,8 @@ def _text(shape: Shape, batch: int) -> tuple[float, float, int]:
         mlp_dim=4 * shape.text.width,
         vocab_size=shape.text.vocabulary,
     )
-    tower = TextTower(CLIPConfig(embed_dim=shape.embed_dim, text=text, activation="quick_gelu"))
+    config = CLIPConfig(embed_dim=shape.embed_dim, text=text, activation="quick_gelu")
+    tower = _bare(lambda: TextTower(config))
     ids = torch.zeros(GUIDED * batch, CLIP_CONTEXT, dtype=torch.long)
     flop = _flop(lambda: tower(ids))
     read = _parameters(tower) - tower.token_embedding.weight.numel()
@@ -107,7 +118,7 @@ def prior_config(shape: Shape) -> PriorConfig:
 
 
 def _prior(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]:
-    rows, network = GUIDED * batch, Prior(prior_config(shape))
+    rows, network = GUIDED * batch, _bare(lambda: Prior(prior_config(shape)))
     text, x, t = _features(shape, rows), torch.empty(rows, shape.embed_dim), torch.zeros(rows)
     plain = _flop(lambda: network(x, t, text.embed, text.hidden, text.mask))
     prefix = network.prepare(text)
@@ -135,7 +146,7 @@ def decoder_config(shape: Shape) -> DecoderConfig:
 
 
 def _decoder(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]:
-    rows, network = GUIDED * batch, Decoder(decoder_config(shape))
+    rows, network = GUIDED * batch, _bare(lambda: Decoder(decoder_config(shape)))
     x = torch.empty(rows, 3, shape.small_px, shape.small_px)
     text, t = _features(shape, rows), torch.zeros(rows)
     embed, drop = torch.empty(rows, shape.embed_dim), torch.zeros(rows, dtype=torch.bool)
@@ -160,7 +171,7 @@ def _super_res(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]
         scale_shift=False,
     )
     config = UpsamplerConfig(low_size=shape.small_px, image_size=shape.large_px, unet=unet)
-    network, size = Upsampler(config), (batch, 3, shape.large_px, shape.large_px)
-    x: Tensor = torch.empty(size)
+    network = _bare(lambda: Upsampler(config))
+    x = torch.empty(batch, 3, shape.large_px, shape.large_px)
     flop = steps * _flop(lambda: network(x, torch.zeros(batch), x, None))
     return flop, flop, steps * _parameters(network)
