@@ -13,12 +13,15 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import PriorTransformer, UnCLIPScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers.models.transformers.prior_transformer import PriorTransformer
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.deprecated.unclip.pipeline_unclip import UnCLIPPipeline
 from diffusers.pipelines.deprecated.unclip.pipeline_unclip_image_variation import (
     UnCLIPImageVariationPipeline,
 )
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+from diffusers.schedulers.scheduling_unclip import UnCLIPScheduler
 from torch import nn
 from transformers import (
     CLIPImageProcessor,
@@ -29,10 +32,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-VOCABULARY = (
-    "l o w e r s t i d n lo l</w> w</w> r</w> t</w> low</w> er</w> lowest</w> newer</w> wider "
-    "<unk> <|startoftext|> <|endoftext|>"
-).split()
+VOCABULARY = (*"lowerstidn", "lo", "l</w>", "w</w>", "r</w>", "t</w>", "low</w>", "er</w>")
+VOCABULARY += ("lowest</w>", "newer</w>", "wider", "<unk>", "<|startoftext|>", "<|endoftext|>")
 MERGES = "#version: 0.2\nl o\nlo w</w>\ne r</w>\n"
 
 

@@ -198,6 +198,9 @@ def _vocabulary(folder: Path) -> tuple[Mapping[str, int], str]:
         raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
-def _token(value: object) -> object:
+def _token(value: object) -> str:
     """A special token is its text, or an object about it."""
-    return value.get("content") if isinstance(value, dict) else value
+    text = value.get("content") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise ConfigError(f"a special token is {shown(text)}, expected text")
+    return text

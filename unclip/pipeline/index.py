@@ -16,8 +16,6 @@ from unclip.errors import CheckpointError
 INDEX = "model_index.json"
 CLASS_NAME = "UnCLIPPipeline"
 KINDS = ("clip", "prior", "decoder", "upsamplers")
-OPTIONAL = ("prior",)
-"""A model of image variations alone has none."""
 KEYS = ("_class_name", "unclip_version", "name", "components")
 MAX_INDEX_BYTES = 1_000_000
 FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -31,6 +29,7 @@ class ModelIndex:
     name: str
     clip: str = "clip"
     prior: str | None = "prior"
+    """None, and null in the file, where a model makes variations of pictures alone."""
     decoder: str = "decoder"
     upsamplers: tuple[str, ...] = ()
     """From the smallest size to the largest."""
@@ -68,7 +67,6 @@ def read_index(folder: Path) -> ModelIndex:
 def write_index(folder: Path, index: ModelIndex) -> None:
     """Writes `model_index.json`."""
     components = {"clip": index.clip, "prior": index.prior, "decoder": index.decoder}
-    components = {kind: folder for kind, folder in components.items() if folder is not None}
     data = {
         "_class_name": CLASS_NAME,
         "unclip_version": __version__,
@@ -114,20 +112,22 @@ def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex
                 f"{path} asks for the component {_short(kind)}; only {', '.join(KINDS)} are "
                 "loaded, nothing that a file names is imported"
             )
+        if kind == "prior" and value is None:
+            continue
         for folder in value if kind == "upsamplers" and isinstance(value, list) else [value]:
             if not isinstance(folder, str) or not FOLDER.fullmatch(folder):
                 raise CheckpointError(
                     f"{path}: component {kind} is {_short(folder)}, expected the name of a folder "
                     "beside it; nothing else is loaded"
                 )
-    if missing := [kind for kind in KINDS if kind not in (*components, *OPTIONAL)]:
+    if missing := [kind for kind in KINDS if kind not in components]:
         raise CheckpointError(f"{path} has no component {', '.join(missing)}")
     if not isinstance(components["upsamplers"], list):
         raise CheckpointError(f"{path}: upsamplers is no list of folders")
     index = ModelIndex(
         name=name,
         clip=components["clip"],
-        prior=components.get("prior"),
+        prior=components["prior"],
         decoder=components["decoder"],
         upsamplers=tuple(components["upsamplers"]),
     )
