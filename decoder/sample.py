@@ -1,5 +1,7 @@
 """CLIP image embeddings (and text) to 64x64 pictures."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +15,7 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName, run_sampler
 from unclip.diffusion.schedules import build_schedule, respace
 from unclip.errors import ConfigError
+from unclip.nn.fast import Run, fast
 
 
 @torch.inference_mode()
@@ -44,51 +47,42 @@ def sample_images(
     num_steps = defaults.num_steps if num_steps is None else num_steps
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
 
-    network = _network(decoder, image_embed, text, null_text, scale, num_steps)
     schedule = build_schedule(decoder.config.diffusion)
-    denoiser = Denoiser(network, schedule, decoder.config.diffusion)
+    times = respace(schedule.num_timesteps, num_steps)
+    both = _condition(decoder, image_embed, text, null_text, guided=scale != 1)
 
     size = decoder.config.image_size
     x = noise((3, size, size)).to(image_embed.device)
-    times = respace(schedule.num_timesteps, num_steps)
     name = sampler or defaults.sampler
-    x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)
+    with fast(decoder.unet) as run:
+        network = _network(decoder, run, both, len(x), times, scale)
+        denoiser = Denoiser(network, schedule, decoder.config.diffusion)
+        x = run_sampler(name, denoiser, x, times, noise, eta=eta, callback=callback)
     return x.clamp(-1, 1)
 
 
 def _network(
-    decoder: Decoder,
-    image_embed: Tensor,
-    text: TextFeatures | None,
-    null_text: TextFeatures | None,
-    scale: float,
-    num_steps: int,
+    decoder: Decoder, run: Run, both: Condition, rows: int, times: Sequence[int], scale: float
 ) -> Network:
-    """Closes the decoder over its conditions: all that is constant over the steps, or known for
+    """Closes the network over its conditions: all that is constant over the steps, or known for
     each step."""
-    guided = scale != 1
-    both = _condition(decoder, image_embed, text, null_text, guided)
-    rows = len(image_embed)
-    cond = Condition(both.embed[:rows], both.context.first(rows))
-    steps: dict[tuple[int, int], tuple[Tensor, ...]] = {}
-    schedule_length = decoder.config.diffusion.num_timesteps
-    for t in respace(schedule_length, num_steps):
-        times = torch.full((len(both.embed),), t, device=both.embed.device)
-        modulations = decoder.unet.modulations(times, both.embed)
-        steps[len(both.embed), t] = modulations
-        steps[rows, t] = tuple(m[:rows] for m in modulations)
+    steps = decoder.unet.modulations_of_steps(times, both.embed)
+    context, dtype = both.context.sliced(), both.embed.dtype
+    own_context = context.first(rows)
 
-    def call(x: Tensor, t: int, condition: Condition) -> Tensor:
-        dtype = condition.embed.dtype
-        return decoder.unet(x.to(dtype), steps[len(x), t], condition.context)
+    def guided(x: Tensor, t: int) -> Tensor:
+        return run(x.to(dtype), steps[t], context)
+
+    def conditional(x: Tensor, t: int) -> Tensor:
+        return run(x.to(dtype), tuple(m[:rows] for m in steps[t]), own_context)
 
     return guide(
-        lambda x, t: call(x, t, cond),
-        lambda x, t: call(x, t, both),
+        conditional,
+        guided,
         scale,
         channels=3,
         interval=decoder.config.sampling.guidance_interval,
-        num_timesteps=schedule_length,
+        num_timesteps=decoder.config.diffusion.num_timesteps,
     )
 
 

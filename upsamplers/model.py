@@ -4,6 +4,8 @@ No attention, no text (unCLIP, arXiv 2204.06125, section 2.1), so it is trained 
 whole.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
@@ -54,12 +56,22 @@ class Upsampler(nn.Module):
         self, t: Num[Tensor, " batch"], level: Float[Tensor, " batch"] | None
     ) -> tuple[Tensor, ...]:
         """Computes all that depends on the time and the augmentation level."""
+        return self.unet.modulations(t, None if level is None else self._embed(level))
+
+    def modulations_of_steps(
+        self, times: Sequence[int], level: float | None
+    ) -> dict[int, tuple[Tensor, ...]]:
+        """Computes the `modulations` of all sampling steps, by time, one row for all pictures."""
         if level is None:
-            return self.unet.modulations(t, None)
+            return self.unet.modulations_of_steps(times, None)
+        told = torch.tensor([level], device=self.unet.conv_in.weight.device)
+        return self.unet.modulations_of_steps(times, self._embed(told))
+
+    def _embed(self, level: Float[Tensor, " batch"]) -> Float[Tensor, "batch temb"]:
         width = self.unet.config.channels[0]
         weight = self.augmentation_embedding.linear_1.weight
         wave = sinusoid(level.float() * LEVEL_SCALE, width).to(weight.dtype)
-        return self.unet.modulations(t, self.augmentation_embedding(wave))
+        return self.augmentation_embedding(wave)
 
 
 def enlarge(

@@ -9,6 +9,7 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName, run_sampler
 from unclip.diffusion.schedules import build_schedule, respace
+from unclip.nn.fast import fast
 from upsamplers.augmentation import augment
 from upsamplers.model import Upsampler, enlarge
 
@@ -34,30 +35,28 @@ def upsample(
     num_steps = defaults.num_steps if num_steps is None else num_steps
     dtype = upsampler.unet.conv_in.weight.dtype
     low_res = images.clamp(-1, 1)
-    level = None
-    if config.tells_augmentation:
-        level = torch.full((len(images),), defaults.augmentation, device=images.device)
+    level = defaults.augmentation if config.tells_augmentation else None
+    if level is not None:
+        levels = torch.full((len(images),), level, device=images.device)
         eps = noise.fork("augmentation")(low_res.shape[1:]).to(low_res)
-        low_res = augment(low_res, level, eps)
+        low_res = augment(low_res, levels, eps)
     low_res = enlarge(low_res.float(), config.factor).to(dtype)
 
     # All that depends on the time is computed before the loop.
     schedule = build_schedule(config.diffusion)
     times = respace(schedule.num_timesteps, num_steps)
-    steps = {
-        t: upsampler.modulations(torch.full((len(images),), t, device=images.device), level)
-        for t in times
-    }
+    steps = upsampler.modulations_of_steps(times, level)
     last = upsampler.network(last=True)
     if last is not upsampler.unet:
-        last_time = torch.full((len(images),), times[-1], device=images.device)
-        steps[times[-1]] = last.modulations(last_time, None)
-
-    def network(x: Tensor, t: int) -> Tensor:
-        unet = last if t == times[-1] else upsampler.unet
-        return unet(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
-
+        steps |= last.modulations_of_steps(times[-1:], None)
     x = noise((3, *low_res.shape[-2:])).to(images.device)
-    denoiser = Denoiser(network, schedule, config.diffusion)
     name = sampler or defaults.sampler
-    return run_sampler(name, denoiser, x, times, noise, callback=callback).clamp(-1, 1)
+    with fast(upsampler.unet) as run, fast(last) as run_last:
+
+        def network(x: Tensor, t: int) -> Tensor:
+            chosen = run_last if t == times[-1] else run
+            return chosen(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
+
+        denoiser = Denoiser(network, schedule, config.diffusion)
+        x = run_sampler(name, denoiser, x, times, noise, callback=callback)
+    return x.clamp(-1, 1)

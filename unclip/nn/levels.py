@@ -1,8 +1,8 @@
 """The U-Net's resolutions: down, middle and up, each residual blocks with attentions between."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,12 +12,27 @@ from unclip.nn.resblock import ResBlock
 from unclip.nn.spatial_attention import Context, SpatialAttention
 from unclip.nn.transformer import KeyValues
 
+Kernels = Callable[[nn.Module], Callable[..., Any]]
+"""A layer or block to what is called in its place: the same function, made for a device."""
+
+
+def own_kernels(module: nn.Module) -> nn.Module:
+    """Every module runs itself."""
+    return module
+
 
 class Conditions:
     """Hands the prepared conditions of one forward pass out, in the order in which blocks run."""
 
-    def __init__(self, modulations: Sequence[Tensor], context: Context | None) -> None:
+    def __init__(
+        self,
+        modulations: Sequence[Tensor],
+        context: Context | None,
+        kernels: Kernels = own_kernels,
+    ) -> None:
         self.modulations = iter(modulations)
+        self.kernels = kernels
+        self.lengths = None if context is None else context.lengths
         self.keys_values: Iterator[KeyValues | None] = (
             repeat(None) if context is None else iter(context.keys_values)
         )
@@ -28,7 +43,7 @@ class Conditions:
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Bool[Tensor, "batch 1 1 keys"] | None:
         """Returns which keys are valid at the resolution of x; None for all."""
-        if self._context is None:
+        if self._context is None or self.lengths is not None:
             return None
         positions = x.shape[2] * x.shape[3]
         if positions not in self._masks:
@@ -54,11 +69,17 @@ class Level(nn.Module):
 
     def step(self, index: int, x: Tensor, conditions: Conditions) -> Tensor:
         """Runs a residual block and the attention after it, if there is one."""
-        x = self.resnets[index](x, next(conditions.modulations))
+        x = self.run_block(self.resnets[index], x, conditions)
         if index < len(self.attentions):
-            keys_values = next(conditions.keys_values)
-            x = self.attentions[index](x, keys_values, conditions.keys_mask(x))
+            keys_values, mask = next(conditions.keys_values), conditions.keys_mask(x)
+            attention = conditions.kernels(self.attentions[index])
+            x = attention(x, keys_values, mask, conditions.lengths)
         return x
+
+    @staticmethod
+    def run_block(block: nn.Module, x: Tensor, conditions: Conditions) -> Tensor:
+        """Runs a residual block with its modulation."""
+        return conditions.kernels(block)(x, next(conditions.modulations))
 
 
 class DownLevel(Level):
@@ -85,7 +106,7 @@ class DownLevel(Level):
         for index in range(len(self.resnets)):
             x = self.step(index, x, conditions)
             features.append(x)
-        features += [halve(x, next(conditions.modulations)) for halve in self.downsamplers]
+        features += [self.run_block(halve, x, conditions) for halve in self.downsamplers]
         return features
 
 
@@ -127,5 +148,5 @@ class UpLevel(Level):
         for index in range(len(self.resnets)):
             x = self.step(index, torch.cat([x, features.pop()], dim=1), conditions)
         for double in self.upsamplers:
-            x = double(x, next(conditions.modulations))
+            x = self.run_block(double, x, conditions)
         return x

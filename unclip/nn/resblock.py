@@ -46,19 +46,24 @@ class ResBlock(nn.Module):
 
     def modulation(self, temb: Float[Tensor, "batch temb"]) -> Float[Tensor, "batch modulation"]:
         """Prepares what the time does to the block: [1 + scale, shift], or what is added."""
-        told = self.time_emb_proj(silu(temb))
+        return self.told(self.time_emb_proj(silu(temb)))
+
+    def told(
+        self, projected: Float[Tensor, "*batch modulation"]
+    ) -> Float[Tensor, "*batch modulation"]:
+        """Turns the projected time embedding into the modulation."""
         if not self.scale_shift:
-            return told
-        scale, shift = told.chunk(2, dim=1)
-        return torch.cat([1 + scale, shift], dim=1)
+            return projected
+        scale, shift = projected.chunk(2, dim=-1)
+        return torch.cat([1 + scale, shift], dim=-1)
 
     def forward(
         self,
         x: Float[Tensor, "batch channels height width"],
-        modulation: Float[Tensor, "batch modulation"],
+        modulation: Float[Tensor, "#batch modulation"],
     ) -> Float[Tensor, "batch out_channels new_height new_width"]:
-        """Runs the block with a prepared modulation."""
-        h = self.conv1(self._resample(silu(self.norm1(x))))
+        """Runs the block with a prepared modulation: a row for each picture, or one for all."""
+        h = self.conv1(self.resampled(silu(self.norm1(x))))
         told = rearrange(modulation, "b c -> b c 1 1")
         if self.scale_shift:
             factor, shift = told.chunk(2, dim=1)
@@ -68,10 +73,11 @@ class ResBlock(nn.Module):
             h = self.norm2(h + told)
         h = self.conv2(self.dropout(silu(h)))
 
-        x = self._resample(x)
+        x = self.resampled(x)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
-    def _resample(self, x: Tensor) -> Tensor:
+    def resampled(self, x: Tensor) -> Tensor:
+        """Halves or doubles a picture where the block does so."""
         if self.resample == "down":
             return avg_pool2d(x, 2)
         if self.resample == "up":

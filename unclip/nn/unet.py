@@ -8,20 +8,28 @@ UNet2DConditionModel and UNet2DModel. What sampling steps share is prepared outs
 Nothing here needs values: on the meta device `torch.utils.flop_counter` counts a forward pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu
+from torch.nn.functional import linear, pixel_shuffle, pixel_unshuffle, silu
 
 from unclip.config import BELOW_ONE, INF, check_ranges
 from unclip.errors import ConfigError, InputError
 from unclip.nn.embeddings import TimestepEmbedding, sinusoid
 from unclip.nn.initialise import zero
-from unclip.nn.levels import Conditions, DownLevel, Level, MiddleLevel, UpLevel
+from unclip.nn.levels import (
+    Conditions,
+    DownLevel,
+    Kernels,
+    Level,
+    MiddleLevel,
+    UpLevel,
+    own_kernels,
+)
 from unclip.nn.resblock import ResBlock
 from unclip.nn.spatial_attention import Context, SpatialAttention
 
@@ -164,7 +172,29 @@ class UNet(nn.Module):
         temb = self.time_embedding(sinusoid(t, self.config.channels[0]).to(dtype))
         if embed is not None:
             temb = temb + embed
-        return tuple(block.modulation(temb) for level in self._levels() for block in level.blocks())
+        return tuple(block.modulation(temb) for block in self._blocks())
+
+    def modulations_of_steps(
+        self, times: Sequence[int], embed: Float[Tensor, "rows temb"] | None
+    ) -> dict[int, tuple[Float[Tensor, "rows modulation"], ...]]:
+        """Prepares the `modulations` of all sampling steps, by time, in one product.
+
+        Args:
+            embed: a condition of each row; with None the one row is for all pictures.
+        """
+        blocks = list(self._blocks())
+        t = torch.tensor(times, device=self.conv_in.weight.device)
+        dtype = self.time_embedding.linear_1.weight.dtype
+        temb = self.time_embedding(sinusoid(t, self.config.channels[0]).to(dtype))[:, None]
+        if embed is not None:
+            temb = temb + embed  # (T, B, temb)
+        weight = torch.cat([block.time_emb_proj.weight for block in blocks])
+        bias = torch.cat([block.time_emb_proj.bias for block in blocks])
+        parts = linear(silu(temb), weight, bias).split(
+            [block.time_emb_proj.out_features for block in blocks], dim=2
+        )
+        told = [block.told(part) for block, part in zip(blocks, parts, strict=True)]
+        return {time: tuple(part[i] for part in told) for i, time in enumerate(times)}
 
     def context(
         self,
@@ -186,43 +216,51 @@ class UNet(nn.Module):
         modulations: tuple[Tensor, ...],
         context: Context | None = None,
         extra: Float[Tensor, "batch extra height width"] | None = None,
+        kernels: Kernels = own_kernels,
     ) -> Float[Tensor, "batch out height width"]:
         """Runs the network on a picture with prepared conditions.
 
         Args:
             extra: the input channels that were added later; None stands for zeros.
+            kernels: what runs in the place of blocks and convolutions (`unclip.nn.fast`).
 
         Raises:
             InputError: a size or a number of channels is not the network's, or the context is
                 missing or not wanted.
         """
         self._check_inputs(x, context, extra)
-        conditions = Conditions(modulations, context)
+        conditions = Conditions(modulations, context, kernels)
 
-        features = [self._read(x, extra)]
+        features = [self._read(x, extra, kernels)]
         for level in self.down_blocks:
             features += level(features[-1], conditions)
         h = self.mid_block(features[-1], conditions)
         for level in self.up_blocks:
             h = level(h, features, conditions)
-        return self._answer(h, x)
+        return self._answer(h, x, kernels)
 
-    def _read(self, x: Tensor, extra: Tensor | None) -> Tensor:
+    def _read(self, x: Tensor, extra: Tensor | None, kernels: Kernels) -> Tensor:
         factor = self.config.unshuffle
-        h = self.conv_in(pixel_unshuffle(x, factor) if factor > 1 else x)
+        h = kernels(self.conv_in)(pixel_unshuffle(x, factor) if factor > 1 else x)
         if self.config.positions:
             h = h + (self.row_embedding + self.column_embedding).to(h.dtype)
         if extra is None:
             return h
-        return h + self.conv_extra(pixel_unshuffle(extra, factor) if factor > 1 else extra)
+        extra = pixel_unshuffle(extra, factor) if factor > 1 else extra
+        return h + kernels(self.conv_extra)(extra)
 
-    def _answer(self, h: Tensor, x: Tensor) -> Tensor:
+    def _answer(self, h: Tensor, x: Tensor, kernels: Kernels) -> Tensor:
         factor = self.config.unshuffle
-        h = self.conv_out(silu(self.conv_norm_out(h)))
+        h = kernels(self.conv_out)(silu(self.conv_norm_out(h)))
         h = pixel_shuffle(h, factor) if factor > 1 else h
         if not self.config.refine_channels:
             return h
-        return self.conv_refine(torch.cat([silu(h), x], dim=1))
+        return kernels(self.conv_refine)(torch.cat([silu(h), x], dim=1))
+
+    def _blocks(self) -> Iterator[ResBlock]:
+        """All residual blocks in the order in which `forward` runs them."""
+        for level in self._levels():
+            yield from level.blocks()
 
     def _levels(self) -> Iterator[Level]:
         """All levels in the order in which `forward` runs them."""

@@ -1,0 +1,37 @@
+"""How a network runs while it samples: the same function, by the means that suit its device.
+
+The choice is made here alone. On a CPU weights are packed, pictures are in channels-last order and
+freed memory is kept (`unclip.nn.packed`, `unclip.nn.memory`); elsewhere the network runs itself.
+Nothing of it outlives the `with` block, and the network's own weights are never touched.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from unclip.nn.memory import kept_memory
+from unclip.nn.packed_blocks import PackedKernels
+from unclip.nn.unet import UNet
+
+Run = Callable[..., Tensor]
+
+
+@contextmanager
+def fast(network: UNet) -> Iterator[Run]:
+    """Yields what is called as `UNet.forward` while the block lasts; for sampling alone.
+
+    Packed copies take as much memory as the weights themselves, of one network at a time.
+    """
+    if network.conv_in.weight.device.type != "cpu":
+        yield network
+        return
+    kernels = PackedKernels()
+
+    def run(x: Tensor, *conditions: object, **more: object) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return network(x, *conditions, **more, kernels=kernels)
+
+    with kept_memory():
+        yield run

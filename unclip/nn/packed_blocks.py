@@ -1,0 +1,98 @@
+"""The U-Net's blocks for a CPU: packed weights, additions inside of products, nothing copied twice.
+
+What they answer is what the modules answer, but for rounding. Pictures are in channels-last order,
+and no gradient passes.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import group_norm, silu
+
+from unclip.nn.packed import pack_conv, pack_linear
+from unclip.nn.resblock import ResBlock
+from unclip.nn.spatial_attention import SpatialAttention, attend_context
+from unclip.nn.transformer import KeyValues
+
+
+class PackedKernels:
+    """Makes the packed call of each layer or block when it is first asked for, and keeps it."""
+
+    def __init__(self) -> None:
+        self._made: dict[nn.Module, object] = {}
+
+    def __call__(self, module: nn.Module):
+        """Returns what runs in the place of a residual block, an attention or a convolution."""
+        if module not in self._made:
+            self._made[module] = _make(module)
+        return self._made[module]
+
+
+def _make(module: nn.Module):
+    if isinstance(module, ResBlock):
+        return PackedResBlock(module)
+    if isinstance(module, SpatialAttention):
+        return PackedAttention(module)
+    assert isinstance(module, nn.Conv2d)
+    return pack_conv(module)
+
+
+def _norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    return group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+
+
+class PackedResBlock:
+    """`ResBlock`."""
+
+    def __init__(self, block: ResBlock) -> None:
+        self.block = block
+        self.conv1, self.conv2 = pack_conv(block.conv1), pack_conv(block.conv2)
+        shortcut = block.conv_shortcut
+        self.shortcut = None if shortcut is None else pack_conv(shortcut)
+
+    def __call__(self, x: Tensor, modulation: Tensor) -> Tensor:
+        block = self.block
+        h = block.resampled(silu(_norm(block.norm1, x), inplace=True))
+        h = self._modulated(h, modulation)
+        silu(h, inplace=True)
+        x = block.resampled(x)
+        return self.conv2(h, add=x if self.shortcut is None else self.shortcut(x))
+
+    def _modulated(self, h: Tensor, modulation: Tensor) -> Tensor:
+        """The first convolution, the time, and the second norm."""
+        block = self.block
+        if block.scale_shift:
+            factor, shift = modulation[:, :, None, None].chunk(2, dim=1)
+            h = _norm(block.norm2, self.conv1(h))
+            return torch.addcmul(shift, h, factor, out=h)
+        if len(modulation) == 1:
+            # The same for every picture: a bias.
+            h = self.conv1(h, bias=block.conv1.bias + modulation[0])
+        else:
+            h = self.conv1(h).add_(modulation[:, :, None, None])
+        return _norm(block.norm2, h)
+
+
+class PackedAttention:
+    """`SpatialAttention`, its three projections as one."""
+
+    def __init__(self, site: SpatialAttention) -> None:
+        self.site = site
+        self.to_qkv = pack_linear(site.to_q, site.to_k, site.to_v)
+        self.to_out = pack_linear(site.to_out[0])
+
+    def __call__(
+        self,
+        x: Tensor,
+        context: KeyValues | None,
+        mask: Tensor | None,
+        lengths: tuple[int, ...] | None,
+    ) -> Tensor:
+        batch, channels, height, width = x.shape
+        heads = self.site.num_heads
+        # In channels-last order these are views.
+        tokens = _norm(self.site.group_norm, x).permute(0, 2, 3, 1).flatten(1, 2)
+        qkv = self.to_qkv(tokens).view(batch, height * width, 3, heads, -1)
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
+        out = attend_context(q, k, v, context, mask, lengths).transpose(1, 2).flatten(2)
+        out = self.to_out(out, add=x.permute(0, 2, 3, 1).flatten(1, 2))
+        return out.view(batch, height, width, channels).permute(0, 3, 1, 2)
