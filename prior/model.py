@@ -2,11 +2,11 @@
 
 It reads [text tokens, text embedding, time, noised image embedding, query] and answers at the query
 (unCLIP, arXiv 2204.06125, section 2.2). The text comes first and attention is causal, so all that
-depends on the text alone is run once a picture (`prepare`); a sampling step runs three tokens.
+depends on the text or the time alone is run before sampling begins (`prior.steps`).
 Parameter names are those of diffusers' PriorTransformer.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Num
@@ -17,26 +17,9 @@ from unclip.checkpoint import StageFolder, load_tensors
 from unclip.clip.features import TextFeatures
 from unclip.config import from_dict, to_dict
 from unclip.nn.embeddings import TimestepEmbedding, sinusoid
-from unclip.nn.transformer import KeyValues, TransformerBlock, extend, prefill, run_blocks
+from unclip.nn.transformer import TransformerBlock, run_blocks
 
 EXTRA_TOKENS = 4  # text embedding, time, noised image embedding, query
-
-
-class Prefix(NamedTuple):
-    """The text, run through the transformer once."""
-
-    cache: list[KeyValues]
-    mask: Bool[Tensor, "batch prefix"]
-
-    def repeat(self, times: int) -> "Prefix":
-        """Repeats every row `times` times, neighbours first."""
-        cache = [KeyValues(*(x.repeat_interleave(times, 0) for x in layer)) for layer in self.cache]
-        return Prefix(cache, self.mask.repeat_interleave(times, 0))
-
-    def half(self) -> "Prefix":
-        """Returns the first half of the rows: those with the condition."""
-        rows = len(self.mask) // 2
-        return Prefix([layer.first(rows) for layer in self.cache], self.mask[:rows])
 
 
 class Prior(nn.Module):
@@ -75,25 +58,40 @@ class Prior(nn.Module):
         """Predicts the whitened x_start from whitened x_t, in one pass over all tokens
         (training)."""
         prefix, prefix_mask = self._prefix_tokens(text_embed, text_hidden, text_mask)
-        tokens = torch.cat([prefix, self._step_tokens(x_t, t)], dim=1)
+        time = self._time(t)[:, None] + self.positional_embedding[:, -3:-2]
+        tokens = torch.cat([prefix, time, self.new_tokens(x_t)], dim=1)
         mask = nn.functional.pad(prefix_mask, (0, EXTRA_TOKENS - 1), value=True)
         tokens = run_blocks(
             self.transformer_blocks, tokens, mask=mask[:, None, None, :], causal=True
         )
-        return self._answer(tokens)
+        return self.answer(tokens)
 
-    def prepare(self, text: TextFeatures) -> Prefix:
-        """Runs the text, which no step changes, through the transformer once."""
+    def prefixes(self, text: TextFeatures) -> list[Float[Tensor, "_ width"]]:
+        """Returns each text's own tokens, without padding, before the transformer."""
+        text = text.to(dtype=self.proj_in.weight.dtype)
         tokens, mask = self._prefix_tokens(text.embed, text.hidden, text.mask)
-        return Prefix(prefill(self.transformer_blocks, tokens, mask=mask), mask)
+        return [row[valid] for row, valid in zip(tokens, mask, strict=True)]
 
-    def step(
-        self, x_t: Float[Tensor, "batch dim"], t: Num[Tensor, " batch"], prefix: Prefix
-    ) -> Float[Tensor, "batch dim"]:
-        """Equals `forward`, with the text taken from `prefix`."""
-        tokens = self._step_tokens(x_t, t)
-        tokens = extend(self.transformer_blocks, tokens, prefix.cache, prefix_mask=prefix.mask)
-        return self._answer(tokens)
+    def time_tokens(self, times: Sequence[int]) -> Float[Tensor, "times width"]:
+        """Returns the token of each time, before the transformer."""
+        t = torch.tensor(times, device=self.proj_in.weight.device)
+        return self._time(t) + self.positional_embedding[0, -3]
+
+    def new_tokens(self, x_t: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 2 width"]:
+        """Returns the tokens that stand after the time: the noised embedding and the query."""
+        query = self.prd_embedding[:, 0].expand(len(x_t), -1)
+        tokens = torch.stack([self.proj_in(x_t), query], dim=1)
+        return tokens + self.positional_embedding[:, -2:]
+
+    def answer(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch dim"]:
+        """Reads the prediction from the last token after the transformer, the query."""
+        return self.proj_to_clip_embeddings(self.norm_out(tokens[:, -1]))
+
+    def cast(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Moves the network; the whitening stays in float32, which embeddings are undone with."""
+        mean, std = self.clip_mean, self.clip_std
+        self.to(device, dtype)
+        self.clip_mean, self.clip_std = (x.to(device, torch.float32) for x in (mean, std))
 
     def whiten(self, image_embed: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """Gives every dimension mean 0 and standard deviation 1 over the training pictures."""
@@ -116,15 +114,9 @@ class Prior(nn.Module):
         mask = nn.functional.pad(text_mask, (0, 1), value=True)
         return tokens + self.positional_embedding[:, : tokens.shape[1]], mask
 
-    def _step_tokens(self, x_t: Tensor, t: Tensor) -> Tensor:
-        width = self.proj_in.out_features
-        time = self.time_embedding(sinusoid(t, width).to(x_t.dtype))
-        query = self.prd_embedding[:, 0].expand(len(x_t), -1)
-        tokens = torch.stack([time, self.proj_in(x_t), query], dim=1)  # (B, 3, W)
-        return tokens + self.positional_embedding[:, -3:]
-
-    def _answer(self, tokens: Tensor) -> Tensor:
-        return self.proj_to_clip_embeddings(self.norm_out(tokens[:, -1]))
+    def _time(self, t: Tensor) -> Tensor:
+        wave = sinusoid(t, self.proj_in.out_features)
+        return self.time_embedding(wave.to(self.proj_in.weight.dtype))
 
 
 def to_stage(

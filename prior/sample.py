@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from prior.model import Prior
+from prior.steps import PriorSteps
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.denoiser import Denoiser, Network
 from unclip.diffusion.guidance import guide
@@ -77,30 +78,30 @@ def sample_image_embed(
 
     # The text is run once; candidates share it.
     schedule = build_schedule(prior.config.diffusion)
-    network = _network(prior, text, null_text, scale, candidates)
+    times = respace(schedule.num_timesteps, num_steps)
+    network = _network(prior, text, null_text, scale, candidates, times)
     denoiser = Denoiser(network, schedule, prior.config.diffusion)
 
     # Ancestral sampling in whitened space.
     draws = CandidateNoise(noise, candidates)
     x = draws((prior.config.embed_dim,)).to(text.embed.device)
-    times = respace(schedule.num_timesteps, num_steps)
     x = sample_ddpm(denoiser, x, times, draws, callback=callback)
     embeds = prior.unwhiten(x.float())
     return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)
 
 
 def _network(
-    prior: Prior, text: TextFeatures, null_text: TextFeatures, scale: float, candidates: int
+    prior: Prior,
+    text: TextFeatures,
+    null_text: TextFeatures,
+    scale: float,
+    candidates: int,
+    times: Sequence[int],
 ) -> Network:
-    """Closes the prior over its text; guided when `scale` is not 1."""
-    guided = scale != 1
-    if guided:
-        text = TextFeatures.cat([text, null_text.for_rows(len(text))])
-    both = prior.prepare(text).repeat(candidates)
-    cond = both.half() if guided else both
-
-    def call(x: Tensor, t: int, prefix) -> Tensor:
-        times = torch.full((len(x),), t, device=x.device)
-        return prior.step(x.to(text.hidden.dtype), times, prefix)
-
-    return guide(lambda x, t: call(x, t, cond), lambda x, t: call(x, t, both), scale)
+    """Closes the prior over its texts and times; guided when `scale` is not 1."""
+    texts = [(text, candidates)]
+    if scale != 1:
+        # One null text is run once for all pictures.
+        texts.append((null_text, candidates * len(text) // len(null_text)))
+    steps = PriorSteps(prior, texts, times)
+    return guide(steps, steps, scale)

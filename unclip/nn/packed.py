@@ -52,8 +52,7 @@ def pack_conv(conv: nn.Conv2d) -> "_PackedConv | _PlainConv":
 
     Its `bias` replaces the layer's own, and its `add` is added to the answer.
     """
-    kind = _PackedConv if unpacked_because(conv.weight.dtype) is None else _PlainConv
-    return kind(conv)
+    return _PackedConv(conv) if _can_pack(conv.weight) else _PlainConv(conv)
 
 
 def pack_linear(*layers: nn.Linear) -> "_PackedLinear | _PlainLinear":
@@ -64,8 +63,11 @@ def pack_linear(*layers: nn.Linear) -> "_PackedLinear | _PlainLinear":
     weight = layers[0].weight if len(layers) == 1 else torch.cat([x.weight for x in layers])
     biases = [layer.bias for layer in layers]
     bias = biases[0] if len(layers) == 1 else torch.cat(biases)
-    kind = _PackedLinear if unpacked_because(weight.dtype) is None else _PlainLinear
-    return kind(weight, bias)
+    return _PackedLinear(weight, bias) if _can_pack(weight) else _PlainLinear(weight, bias)
+
+
+def _can_pack(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and unpacked_because(weight.dtype) is None
 
 
 class _PlainConv:

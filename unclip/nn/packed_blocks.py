@@ -50,6 +50,7 @@ class PackedResBlock:
         self.shortcut = None if shortcut is None else pack_conv(shortcut)
 
     def __call__(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """Runs the block with a prepared modulation."""
         block = self.block
         h = block.resampled(silu(_norm(block.norm1, x), inplace=True))
         h = self._modulated(h, modulation)
@@ -87,6 +88,7 @@ class PackedAttention:
         mask: Tensor | None,
         lengths: tuple[int, ...] | None,
     ) -> Tensor:
+        """Attends, as the module does."""
         batch, channels, height, width = x.shape
         heads = self.site.num_heads
         # In channels-last order these are views.

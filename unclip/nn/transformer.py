@@ -1,18 +1,18 @@
 """One pre-norm transformer for the prior and the CLIP towers.
 
 Parameter names are those of diffusers' PriorTransformer blocks (norm1, attn1, norm3, ff), so that
-loading Karlo's prior renames nothing. A causal transformer whose text comes first need not run the
-text at every step: `prefill` keeps its keys and values, `extend` runs what follows.
+loading Karlo's prior renames nothing. Sampling does not run it over all tokens at every step: see
+`unclip.nn.stepping`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import gelu
 
 from unclip.errors import ConfigError
 from unclip.nn.attention import attend, causal_mask
@@ -54,20 +54,13 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(dim, width)
         self.to_out = nn.ModuleList([nn.Linear(width, dim)])
 
-    def heads(self, x: Tensor) -> Tensor:
-        """Splits the width into heads."""
-        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
-
-    def keys_values(self, x: Tensor) -> KeyValues:
-        """Projects tokens to keys and values."""
-        return KeyValues(self.heads(self.to_k(x)), self.heads(self.to_v(x)))
-
-    def forward(
-        self, x: Tensor, keys_values: KeyValues, mask: Tensor | None, causal: bool
-    ) -> Tensor:
-        """Lets the tokens x look at the given keys and values."""
-        q = self.heads(self.to_q(x))
-        out = attend(q, keys_values.key, keys_values.value, mask, causal)
+    def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """Lets the tokens x look at each other."""
+        q, k, v = (
+            rearrange(to(x), "b n (h d) -> b h n d", h=self.num_heads)
+            for to in (self.to_q, self.to_k, self.to_v)
+        )
+        out = attend(q, k, v, mask, causal)
         return self.to_out[0](rearrange(out, "b h n d -> b n (h d)"))
 
 
@@ -125,25 +118,15 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps=eps)
         self.ff = FeedForward(dim, mlp_dim or 4 * dim, activation)
 
-    def keys_values(self, x: Float[Tensor, "batch tokens dim"]) -> KeyValues:
-        """Computes what later tokens will see of the tokens x."""
-        return self.attn1.keys_values(self.norm1(x))
-
     def forward(
         self,
         x: Float[Tensor, "batch tokens dim"],
         mask: Bool[Tensor, "#batch #heads #tokens keys"] | None = None,
         causal: bool = False,
-        cache: KeyValues | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens dim"], KeyValues]:
-        """Runs the block; returns its output and the keys and values of cache and tokens."""
-        normed = self.norm1(x)
-        keys_values = self.attn1.keys_values(normed)
-        if cache is not None:
-            pairs = zip(cache, keys_values, strict=True)
-            keys_values = KeyValues(*(torch.cat(pair, dim=2) for pair in pairs))
-        x = x + self.attn1(normed, keys_values, mask, causal)
-        return x + self.ff(self.norm3(x)), keys_values
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Runs the block; `mask` is True where a query may look at a key."""
+        x = x + self.attn1(self.norm1(x), mask, causal)
+        return x + self.ff(self.norm3(x))
 
 
 def run_blocks(
@@ -157,49 +140,5 @@ def run_blocks(
     if causal and mask is not None:
         mask, causal = causal_mask(x.shape[1], x.shape[1], mask, device=x.device), False
     for block in blocks:
-        x, _ = block(x, mask, causal)
-    return x
-
-
-def prefill(
-    blocks: nn.ModuleList | Sequence[TransformerBlock],
-    prefix: Float[Tensor, "batch prefix dim"],
-    *,
-    mask: Bool[Tensor, "batch prefix"] | None,
-) -> list[KeyValues]:
-    """Runs a causal prefix once and keeps every block's keys and values.
-
-    Args:
-        mask: marks the valid tokens; None is all of them.
-    """
-    cache, length = [], prefix.shape[1]
-    allowed = None
-    if mask is not None:
-        allowed = causal_mask(length, length, mask[:, None, None], device=prefix.device)
-    for block in blocks[:-1]:
-        prefix, keys_values = block(prefix, allowed, allowed is None)
-        cache.append(keys_values)
-    # Nobody reads what the last block makes of the prefix.
-    last = cast(TransformerBlock, blocks[-1])
-    return [*cache, last.keys_values(prefix)]
-
-
-def extend(
-    blocks: nn.ModuleList | Sequence[TransformerBlock],
-    x: Float[Tensor, "batch tokens dim"],
-    cache: Sequence[KeyValues],
-    *,
-    prefix_mask: Bool[Tensor, "batch prefix"] | None,
-) -> Float[Tensor, "batch tokens dim"]:
-    """Runs the tokens that follow a prefix: the tail of causal `run_blocks` over prefix and x.
-
-    Args:
-        cache: what `prefill` returned.
-        prefix_mask: the mask that `prefill` had.
-    """
-    tokens = x.shape[1]
-    mask = None if prefix_mask is None else pad(prefix_mask, (0, tokens), value=True)[:, None, None]
-    allowed = causal_mask(tokens, cache[0].key.shape[2] + tokens, mask, device=x.device)
-    for block, keys_values in zip(blocks, cache, strict=True):
-        x, _ = block(x, allowed, False, keys_values)
+        x = block(x, mask, causal)
     return x

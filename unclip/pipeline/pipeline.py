@@ -25,7 +25,13 @@ from unclip.karlo.build import stored_dtype
 from unclip.karlo.identity import folder_hash
 from unclip.karlo.load import is_karlo, open_karlo
 from unclip.pipeline import stages
-from unclip.pipeline.devices import choose_device, choose_dtype, computed_dtype, dtype_name
+from unclip.pipeline.devices import (
+    choose_device,
+    choose_dtype,
+    computed_dtype,
+    dtype_name,
+    prior_dtype,
+)
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
 from unclip.pipeline.hub import upload
@@ -35,7 +41,6 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, resolve, sizes_of
-from unclip.pipeline.stages import move_prior
 from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler
@@ -160,7 +165,9 @@ class UnCLIPPipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> "UnCLIPPipeline":
-        """Moves to a device; `dtype` is that of decoder and upsamplers, the rest stays float32.
+        """Moves to a device; `dtype` is that of decoder and upsamplers, CLIP stays float32.
+
+        A prior that draws one candidate has it, too; one that chooses between several is float32.
 
         Raises:
             BackendError: there is no such device or precision here.
@@ -174,7 +181,7 @@ class UnCLIPPipeline:
         precision = self.dtype if dtype is None else _precision(choose_dtype(dtype, where), where)
         self.clip.to(where)
         if self.prior is not None:
-            move_prior(self.prior, where, precision)
+            self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision)
         return self
@@ -186,7 +193,7 @@ class UnCLIPPipeline:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the decoder and the upsamplers."""
+        """Precision of the decoder and the upsamplers; `to` says of the rest."""
         return self.decoder.unet.conv_in.weight.dtype
 
     @property

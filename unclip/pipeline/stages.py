@@ -1,7 +1,8 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP always runs in float32, and so does a prior that draws several candidates: a choice between two
-that are nearly alike must not hang on rounding. The rest runs in the precision asked for.
+CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
+prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
+(`unclip.pipeline.devices.prior_dtype`).
 """
 
 from collections.abc import Sequence
@@ -123,16 +124,6 @@ def run_upsampler(
             num_steps=num_steps,
             callback=callback,
         )
-
-
-def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
-    """Moves a prior; one that draws several candidates stays in float32, and so do the statistics
-    of pictures."""
-    if prior.config.sampling.candidates > 1:
-        dtype = torch.float32
-    prior.to(device)
-    for parameter in prior.parameters():
-        parameter.data = parameter.data.to(dtype)
 
 
 def needed_prior(model: Components) -> Prior:
