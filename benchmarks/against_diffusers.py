@@ -1,10 +1,10 @@
 """How fast this project is beside diffusers, which runs the same weights; `docs/speed.md` says how
 it is measured.
 
-    python -m benchmarks.against_diffusers run --shape small --cold --out FILE   # one thread, 40 min
+    python -m benchmarks.against_diffusers run --shape small --cold --out FILE  # 40 min, one core
     python -m benchmarks.against_diffusers table FILE
-    python -m benchmarks.against_diffusers page                                  # makes the page
-    python -m benchmarks.against_diffusers check                                 # is a GPU right?
+    python -m benchmarks.against_diffusers page                                 # makes the page
+    python -m benchmarks.against_diffusers check                                # is a GPU right?
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -32,7 +33,7 @@ class CpuClock:
 
     def seconds(self) -> tuple[float, ...]:
         """Returns what passed between the marks."""
-        return tuple(b - a for a, b in zip(self.times, self.times[1:], strict=False))
+        return tuple(b - a for a, b in pairwise(self.times))
 
 
 class CudaClock:
@@ -52,8 +53,7 @@ class CudaClock:
     def seconds(self) -> tuple[float, ...]:
         """Waits for the device; returns what passed between the marks."""
         torch.cuda.synchronize()
-        pairs = zip(self.events, self.events[1:], strict=False)
-        return tuple(a.elapsed_time(b) / 1e3 for a, b in pairs)
+        return tuple(a.elapsed_time(b) / 1e3 for a, b in pairwise(self.events))
 
 
 def start_clock(device: torch.device) -> Clock:

@@ -39,7 +39,7 @@ def compare(
     saturated = float(((values < GREY_LEVEL / 2) | (values > 1 - GREY_LEVEL / 2)).mean())
     away = values - reference
     error = float(np.linalg.norm(away) / np.linalg.norm(reference))
-    psnr = float(min(200.0, -10 * np.log10(max((away**2).mean(), 1e-20))))
+    psnr = float(min(200.0, 0.0 - 10 * np.log10(max((away**2).mean(), 1e-20))))
     close = error < MAX_ERROR if dtype == "float32" else psnr > MIN_PSNR
     return Compared(
         error=error,

@@ -1,6 +1,7 @@
 """What an engine does for a picture: how many operations each stage takes, which a host has to
 issue, and where the time goes."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def watch(engine: Engine, task: Task, device: torch.device, *, profiled: bool) -> Seen:
-    """Makes pictures, counts, and on a CPU makes them again for a profile where one is asked for."""
+    """Makes pictures and counts; on a CPU makes them again for a profile if one is asked for."""
     if device.type == "cuda":
         return _watch_kernels(engine, task)
     images, calls = _operations(engine, task)
@@ -59,7 +60,7 @@ def _operations(engine: Engine, task: Task) -> tuple[np.ndarray, tuple[int, ...]
     marks = [0]
     with _Operations() as seen:
         images = engine.paint(task, lambda: marks.append(seen.count))
-    return images, tuple(b - a for a, b in zip(marks, marks[1:], strict=False))
+    return images, tuple(b - a for a, b in pairwise(marks))
 
 
 def _watch_kernels(engine: Engine, task: Task) -> Seen:

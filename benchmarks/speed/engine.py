@@ -1,4 +1,4 @@
-"""What is measured: an engine makes pictures of prompts and tells when it passes from stage to stage."""
+"""What is measured: an engine makes pictures of prompts and tells when a stage is done."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -150,7 +150,7 @@ def draw(key: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor
         return 0.5 + values.abs()
     if key in ("clip_mean", "prd_embedding", "learned_classifier_free_guidance_embeddings"):
         return values
-    if "embedding.weight" in key and "_embedding.weight" in key or key == "positional_embedding":
+    if ("embedding.weight" in key and "_embedding.weight" in key) or key == "positional_embedding":
         return values * 0.1
     if last == "bias":
         return values * 0.05

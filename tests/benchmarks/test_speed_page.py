@@ -17,8 +17,7 @@ def test_the_committed_page_is_what_the_committed_records_give() -> None:
     for name, text in make_page().items():
         path = ROOT / "docs" / name
         assert path.read_text(encoding="utf-8") == text, (
-            f"docs/{name} is not what the records give: "
-            "python -m benchmarks.against_diffusers page"
+            f"docs/{name} is not what the records give: python -m benchmarks.against_diffusers page"
         )
     charts = {path.name for path in (ROOT / "docs" / "speed").glob("*.svg")}
     assert charts == {f"{name}.svg" for name, _ in read_records(RECORDS)}
@@ -66,12 +65,12 @@ def test_a_chart_is_the_medians(tmp_path: Path) -> None:
     record = record_of({"P0": [4.0, 2.0, 2.0], "U0": [1.0, 1.0, 9.0]})
     write_record(tmp_path / "cpu.json", record)
     drawing = ElementTree.fromstring(make_page(tmp_path)["speed/cpu.svg"])
-    bars = [bar for bar in drawing.iter("{*}rect") if bar.attrib.get("y") in ("40", "72")]
+    bars = [bar for bar in drawing.findall(".//{*}rect") if bar.attrib.get("y") in ("40", "72")]
     widths: dict[str, float] = {}
     for bar in bars:
         widths[bar.attrib["y"]] = widths.get(bar.attrib["y"], 0) + float(bar.attrib["width"])
     assert widths["40"] == pytest.approx(2 * widths["72"], rel=0.01)
-    texts = [text.text for text in drawing.iter("{*}text")]
+    texts = [text.text for text in drawing.findall(".//{*}text")]
     assert {"P0", "U0", "2 s", "1 s", "super-res"} <= set(texts)
 
 

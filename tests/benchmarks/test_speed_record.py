@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from speed_records import record_of
 
 from benchmarks.speed.compare import compare
 from benchmarks.speed.counts import count_between, shares
@@ -14,7 +15,6 @@ from benchmarks.speed.rounds import order
 from benchmarks.speed.table import table_of
 from benchmarks.speed.targets import TARGETS, find, missed, targets_table
 from benchmarks.speed.verdict import problems
-from speed_records import record_of
 from unclip.errors import ConfigError, DataError
 
 

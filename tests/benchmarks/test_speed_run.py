@@ -70,9 +70,7 @@ def test_another_folder_is_left_alone(folder: Path, tmp_path: Path) -> None:
         write_weights(tmp_path, find_shape("tiny"))
 
 
-def test_pictures_are_in_range_and_hang_on_the_prompt(
-    folder: Path, reference: np.ndarray
-) -> None:
+def test_pictures_are_in_range_and_hang_on_the_prompt(folder: Path, reference: np.ndarray) -> None:
     assert reference.shape == (2, 64, 64, 3)
     assert reference.dtype == np.float32
     assert 0.2 < reference.std() < 0.45
