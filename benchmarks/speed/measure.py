@@ -105,8 +105,10 @@ def _describe(
     """All that is not timed in rounds: equality, counts, profiles, limits, memory."""
     batch = record.about.batch
     task = Task(prompts=prompts(0, batch), seed=COMPARED_SEED, steps=shape.steps)
-    say("the reference's pictures")
-    reference = reference_images(engines[REFERENCE], folder, device, task)
+    reference = None
+    if device.type == "cuda":
+        say("the reference's pictures")
+        reference = reference_images(folder, device, task)
     rows = []
     for kind in kinds:
         engine = engines[kind.name]
@@ -115,6 +117,8 @@ def _describe(
             engine.paint(task, lambda: None)  # what compiles or captures doesn't count
         own = isinstance(engine, Ours)
         seen = watch(engine, task, device, profiled=own)
+        if reference is None:
+            reference = seen.images  # the reference comes first, and is float32 on a CPU
         row = Row(
             name=kind.name,
             title=kind.title,
@@ -135,14 +139,11 @@ def _describe(
     return replace(record, work=work, limits=limits(device), rows=tuple(rows))
 
 
-def reference_images(engine: Engine, folder: Path, device: torch.device, task: Task) -> np.ndarray:
-    """Returns the peer's pictures in float32: its own on a CPU, those of another copy on a GPU,
-    which is then let go.
+def reference_images(folder: Path, device: torch.device, task: Task) -> np.ndarray:
+    """Returns the pictures of a peer in float32 on a GPU, which is then let go.
 
-    There convolutions take TF32, as PyTorch has it: half precision is further off than that.
+    Convolutions take TF32 in it, as PyTorch has it: half precision is further off than that.
     """
-    if device.type == "cpu":
-        return engine.paint(task, lambda: None)
     images = load_plain(folder, device, torch.float32).paint(task, lambda: None)
     torch.cuda.empty_cache()
     return images

@@ -8,9 +8,8 @@ can be compared; in float32 that changes nothing.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,27 +50,22 @@ def load_plain(folder: Path, device: torch.device, dtype: torch.dtype) -> Diffus
     return Diffusers(_load(folder, dtype).to(device))
 
 
-def load_tuned(
-    folder: Path, device: torch.device, dtype: torch.dtype, mode: str = "max-autotune"
-) -> Diffusers:
+def load_tuned(folder: Path, device: torch.device, dtype: torch.dtype) -> Diffusers:
     """Loads it, lays pictures channels last and compiles all four networks."""
     pipe = _load(folder, dtype).to(device)
     for name in NETWORKS:
         network: nn.Module = getattr(pipe, name)
         if name != "prior":
             network = network.to(memory_format=torch.channels_last)
-        setattr(pipe, name, torch.compile(network, mode=mode))
+        setattr(pipe, name, torch.compile(network, mode="max-autotune"))
     return Diffusers(pipe)
-
-
-load_tuned_quickly = partial(load_tuned, mode="default")
-"""With a compiler that doesn't search, for where nobody waits for its speed."""
 
 
 def _load(folder: Path, dtype: torch.dtype) -> Any:
     try:
         import diffusers
         from diffusers.pipelines.deprecated import unclip
+        from diffusers.pipelines.deprecated.unclip.pipeline_unclip import UnCLIPPipeline
         from diffusers.utils import logging
         from transformers.utils import logging as towers
     except ImportError as error:
@@ -80,7 +74,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     logging.disable_progress_bar()
     towers.disable_progress_bar()
     diffusers.pipelines.unclip = unclip  # pyright: ignore[reportAttributeAccessIssue]  # the patch
-    pipe = unclip.UnCLIPPipeline.from_pretrained(str(folder), dtype=dtype)
+    pipe = UnCLIPPipeline.from_pretrained(str(folder), dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -112,7 +106,7 @@ def _patched() -> Iterator[None]:
     from diffusers.pipelines.deprecated.unclip import pipeline_unclip
     from diffusers.schedulers import scheduling_unclip
 
-    plain, draw = pipeline_unclip.F, pipeline_unclip.randn_tensor
+    plain, draw = (vars(pipeline_unclip)[name] for name in ("F", "randn_tensor"))
 
     def interpolate(input: Tensor, *args: Any, antialias: bool = False, **kwargs: Any) -> Tensor:
         x = input.float() if input.device.type == "cpu" else input
@@ -121,14 +115,17 @@ def _patched() -> Iterator[None]:
     def draw_rounded(*args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Tensor:
         return draw(*args, dtype=torch.float32, **kwargs).to(dtype or torch.float32)
 
-    values = SimpleNamespace(**vars(plain))
-    values.interpolate = interpolate
-    pipeline_unclip.F = values  # pyright: ignore[reportAttributeAccessIssue]  # the patch
-    for module in (pipeline_unclip, scheduling_unclip):
-        module.randn_tensor = draw_rounded
+    functions = SimpleNamespace(**vars(plain))
+    functions.interpolate = interpolate
+    patches: list[tuple[ModuleType, str, object, object]] = [
+        (pipeline_unclip, "F", functions, plain),
+        (pipeline_unclip, "randn_tensor", draw_rounded, draw),
+        (scheduling_unclip, "randn_tensor", draw_rounded, draw),
+    ]
+    for module, name, patch, _ in patches:
+        setattr(module, name, patch)
     try:
         yield
     finally:
-        pipeline_unclip.F = plain
-        for module in (pipeline_unclip, scheduling_unclip):
-            module.randn_tensor = draw
+        for module, name, _, before in patches:
+            setattr(module, name, before)

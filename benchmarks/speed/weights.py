@@ -100,7 +100,9 @@ def _write(folder: Path, shape: Shape) -> None:
 
 def _components(shape: Shape) -> Iterator[tuple[str, dict[str, Any], nn.Module]]:
     """Names, configurations and modules on the meta device."""
-    from diffusers import PriorTransformer, UNet2DConditionModel, UNet2DModel
+    from diffusers.models.transformers.prior_transformer import PriorTransformer
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
