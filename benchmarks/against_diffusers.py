@@ -51,7 +51,8 @@ def parser() -> argparse.ArgumentParser:
     cold.add_argument("--engine", required=True)
 
     check = verbs.add_parser("check", help="compare precisions and backends of a device")
-    _add_model(check, device="cuda", shape="karlo")
+    _add_model(check, device="cuda")
+    check.set_defaults(threads=os.cpu_count() or 1)  # nothing is timed
 
     verbs.add_parser("table", help="print a record").add_argument("record", type=Path)
     page = verbs.add_parser("page", help="make docs/speed.md from the records")
@@ -60,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def _add_model(verb: argparse.ArgumentParser, device: str = "cpu", shape: str = "small") -> None:
-    verb.add_argument("--shape", default=shape, help=f"{', '.join(SHAPES)}; {shape} if not given")
+def _add_model(verb: argparse.ArgumentParser, device: str = "cpu") -> None:
+    verb.add_argument("--shape", default="small", help=f"one of {', '.join(SHAPES)}")
     verb.add_argument("--device", default=device, choices=("cpu", "cuda"))
     verb.add_argument("--batch", type=int, default=1)
     verb.add_argument("--threads", type=int, default=1, help="of a CPU")

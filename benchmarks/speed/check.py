@@ -1,6 +1,8 @@
 """Whether a device's pictures are right: what a CPU's tests cannot see of CUDA."""
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +16,8 @@ import torch
 from benchmarks.pocket_page.markdown import table
 from benchmarks.speed.compare import MAX_ERROR, MIN_PSNR, compare
 from benchmarks.speed.engine import DTYPES, Dtype, Task, choose_device, prompts
-from benchmarks.speed.machine import machine, versions
-from benchmarks.speed.ours import load_exact
+from benchmarks.speed.machine import ROOT, machine, versions
+from benchmarks.speed.ours import load_exact, load_low_memory
 from benchmarks.speed.peers import load_plain
 from benchmarks.speed.shapes import find_shape
 from benchmarks.speed.weights import write_weights
@@ -24,6 +26,10 @@ from unclip.nn.attention import attention_backend
 
 BATCH = 2
 SEED = 7
+LARGE = "karlo"
+"""The shape of which the memory is counted."""
+MOST_BYTES = 4e9
+TEST_PACKAGES = ("pytest", "pytest_timeout", "beartype", "jaxtyping", "hypothesis")
 
 
 class LeftOut(Exception):
@@ -129,6 +135,43 @@ def xformers(bench: Bench) -> str:
         return bench.hold(bench.paint(bench.device, "float16"), "float16")
 
 
+def low_memory(bench: Bench) -> str:
+    """Networks that take turns on the device, against the same that stay there: alike, and within
+    the memory that is promised."""
+    if bench.device.type != "cuda":
+        raise LeftOut("only a GPU's memory is counted")
+    folder = write_weights(bench.folder.parent / LARGE, find_shape(LARGE))
+    plain = load_exact(folder, bench.device, torch.float16).paint(bench.task, lambda: None)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    engine = load_low_memory(folder, bench.device, torch.float16)
+    images = engine.call(bench.task)
+    peak = torch.cuda.max_memory_allocated()
+    numbers = f"{agree(images, plain, 'float16')}; peak {peak / 1e9:.2f} GB"
+    if peak > MOST_BYTES:
+        raise NumericalError(f"{numbers}, expected {MOST_BYTES / 1e9:g} GB or less")
+    return numbers
+
+
+def own_tests(bench: Bench) -> str:
+    """The test files in which a test needs CUDA."""
+    if bench.device.type != "cuda":
+        raise LeftOut("they need CUDA")
+    if lacking := [name for name in TEST_PACKAGES if find_spec(name) is None]:
+        raise LeftOut(f"not installed: {', '.join(lacking)}")
+    files = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if "@needs_cuda" in path.read_text(encoding="utf-8")
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    last = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()[-1]
+    if done.returncode:
+        raise NumericalError(f"{', '.join(files)}: {last}")
+    return last
+
+
 CHECKS: dict[str, Callable[[Bench], str]] = {
     "float32": precision("float32"),
     "float16": precision("float16"),
@@ -136,6 +179,8 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
     "diffusers, float32": peer,
     "graphs against none, float32": recorded,
     "xformers, float16": xformers,
+    f"low memory, {LARGE}, float16": low_memory,
+    "tests that need CUDA": own_tests,
 }
 
 

@@ -49,6 +49,11 @@ def load_exact(folder: Path, device: torch.device, dtype: torch.dtype) -> Ours:
     return Ours(UnCLIPPipeline.from_pretrained(folder, dtype=dtype).to(device))
 
 
+def load_low_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> Ours:
+    """Loads it as `unclip generate --low-memory` does."""
+    return Ours(UnCLIPPipeline.from_pretrained(folder, dtype=dtype, low_memory=True).to(device))
+
+
 class Draft(Ours):
     """The preset for drafts: fewer steps, chosen by the pipeline and not by the task."""
 

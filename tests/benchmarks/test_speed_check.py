@@ -52,6 +52,8 @@ def test_a_cpu_passes_the_checks_that_it_can_make(
         "diffusers, float32": "ok",
         "graphs against none, float32": "left out",
         "xformers, float16": "left out",
+        "low memory, karlo, float16": "left out",
+        "tests that need CUDA": "left out",
     }
 
 
