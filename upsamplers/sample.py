@@ -23,13 +23,14 @@ def upsample(
     num_steps: int | None = None,
     sampler: SamplerName | None = None,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 large_height large_width"] | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
 
     Args:
         images: any size that the network's levels divide; it was made for `config.low_size`.
         num_steps, sampler: None takes the checkpoint's defaults.
-
+        latents: the first noise; None draws it.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
@@ -49,7 +50,8 @@ def upsample(
     last = upsampler.network(last=True)
     if last is not upsampler.unet:
         steps |= last.modulations_of_steps(times[-1:], None)
-    x = noise((3, *low_res.shape[-2:])).to(images.device)
+    x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
+    x = x.to(images.device)
     name = sampler or defaults.sampler
     with fast(upsampler.unet) as run, fast(last) as run_last:
 

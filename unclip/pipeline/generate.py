@@ -1,7 +1,7 @@
 """A request, batch after batch: embeddings, small pictures, larger ones, handed out when done."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from unclip.clip.features import TextFeatures
 from unclip.diffusion.samplers import Callback, Step
 from unclip.errors import CancelledError, InputError
 from unclip.pipeline.finite import check_finite
+from unclip.pipeline.given import Latents
 from unclip.pipeline.output import Picture
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import whole_number
@@ -60,6 +61,7 @@ class Request:
     """One a picture, where there are prompts."""
     batch_size: int
     """Most pictures made at a time."""
+    latents: Latents = field(default_factory=Latents)
 
 
 def paint(model: Components, request: Request) -> Iterator[Picture]:
@@ -75,7 +77,7 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
         rows = slice(start, min(start + step, randomness.count))
         part = randomness.part(rows)
         image_embed, text = request.embed(rows, part)
-        pixels = _pixels(model, image_embed, text, part, request)
+        pixels = _pixels(model, image_embed, text, part, request, request.latents.part(rows))
         for i in range(part.count):
             yield Picture(
                 index=start + i,
@@ -89,12 +91,18 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
 
 
 def prior_embeds(
-    model: Components, prompts: Sequence[str], sampling: Sampling, observe: Observe
+    model: Components,
+    prompts: Sequence[str] | TextFeatures,
+    sampling: Sampling,
+    observe: Observe,
+    latents: Latents,
 ) -> Embed:
-    """Returns what makes image embeddings of prompts: CLIP's text tower and the prior."""
+    """Returns what makes image embeddings of prompts, or of their features: CLIP's text tower and
+    the prior."""
 
     def embed(rows: slice, part: Randomness) -> tuple[Tensor, TextFeatures]:
-        text = encode_text(model, prompts[rows])
+        given = prompts[rows]
+        text = given if isinstance(given, TextFeatures) else encode_text(model, given)
         image_embed = run_prior(
             model,
             text,
@@ -102,6 +110,7 @@ def prior_embeds(
             num_steps=sampling.prior_steps,
             guidance_scale=sampling.prior_guidance,
             callback=observe("prior"),
+            latents=latents.part(rows).prior,
         )
         return image_embed, text
 
@@ -114,6 +123,7 @@ def _pixels(
     text: TextFeatures | None,
     part: Randomness,
     request: Request,
+    latents: Latents,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Runs the decoder and the upsamplers on one batch; gives values in [0, 1] on the CPU."""
     sampling, observe = request.sampling, request.observe
@@ -125,7 +135,9 @@ def _pixels(
         num_steps=sampling.decoder_steps,
         guidance_scale=sampling.decoder_guidance,
         callback=observe("decoder"),
+        latents=latents.decoder,
     )
+    first = latents.super_res
     for steps, upsampler in zip(sampling.super_res_steps, model.upsamplers, strict=False):
         stage = stage_name(upsampler)
         images = run_upsampler(
@@ -134,7 +146,9 @@ def _pixels(
             noise=part.noise(stage),
             num_steps=steps,
             callback=observe(stage),
+            latents=first,
         )
+        first = None
     check_finite(images, "picture")
     return ((images.float().clamp(-1, 1) + 1) / 2).cpu()
 

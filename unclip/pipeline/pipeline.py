@@ -34,6 +34,7 @@ from unclip.pipeline.devices import (
 )
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
+from unclip.pipeline.given import Latents, check_latents, given_embeds, given_text, only_one
 from unclip.pipeline.hub import upload
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
 from unclip.pipeline.photos import Photo, load
@@ -230,7 +231,7 @@ class UnCLIPPipeline:
 
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[str] | None = None,
         num_images_per_prompt: int = 1,
         *,
         seed: Seed = None,
@@ -241,6 +242,11 @@ class UnCLIPPipeline:
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
+        prior_latents: Tensor | None = None,
+        decoder_latents: Tensor | None = None,
+        super_res_latents: Tensor | None = None,
+        text_model_output: Any = None,
+        text_attention_mask: Tensor | None = None,
         **settings: Unpack[Settings],
     ) -> UnCLIPPipelineOutput:
         """Makes pictures of prompts; a prompt's pictures stand side by side.
@@ -256,24 +262,33 @@ class UnCLIPPipeline:
             on_image: gets every picture as soon as it is finished.
             return_dict: of no account, as the output is a tuple and has names.
             batch_size: most pictures made at a time; None takes what memory and patience allow.
+            prior_latents, decoder_latents, super_res_latents: the stages' first noise, a row a
+                picture; what is given is not drawn.
+            text_model_output: prompts that are encoded already: text embeddings and token states;
+                `text_attention_mask` marks their valid tokens.
             settings: `Settings`: size, steps and guidance of the stages.
 
         Raises:
             InputError: a prompt, size, seed or setting cannot be used.
             NumericalError: a stage overflowed; there is no black picture.
         """
-        prompts = prompt_rows(prompt, num_images_per_prompt)
+        only_one(prompt=prompt, text_model_output=text_model_output)
+        rows = None if prompt is None else prompt_rows(prompt, num_images_per_prompt)
         sampling = self.settings(**settings)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        embed = prior_embeds(self.model, prompts, sampling, observe)
-        randomness = choose_randomness(len(prompts), seed, generator)
+        each = check_count(num_images_per_prompt)
+        texts = rows or given_text(text_model_output, text_attention_mask, self.model, each)
+        latents = Latents(prior_latents, decoder_latents, super_res_latents)
+        check_latents(self.model, latents, len(texts))
+        embed = prior_embeds(self.model, texts, sampling, observe, latents)
+        randomness = choose_randomness(len(texts), seed, generator)
         limit = batch_limit(self.device, sampling.size, batch_size)
-        request = Request(embed, randomness, sampling, observe, prompts, limit)
+        request = Request(embed, randomness, sampling, observe, rows, limit, latents)
         return self._run(request, output_type, on_image)
 
     def variations(
         self,
-        image: Photo | Sequence[Photo],
+        image: Photo | Sequence[Photo] | None = None,
         num_images_per_prompt: int = 1,
         *,
         strength: str | float | None = None,
@@ -286,6 +301,9 @@ class UnCLIPPipeline:
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
+        decoder_latents: Tensor | None = None,
+        super_res_latents: Tensor | None = None,
+        image_embeddings: Tensor | None = None,
         **settings: Unpack[Settings],
     ) -> UnCLIPPipelineOutput:
         """Makes pictures that are like a picture, without any prompt; arguments as for a call.
@@ -294,6 +312,7 @@ class UnCLIPPipeline:
             strength: how far from it, in [0, 1], `subtle` or `strong`; None is subtle, and 0 where
                 there is no prior.
             fit: what makes the picture square: `crop`, `pad` or `stretch`.
+            image_embeddings: pictures that are encoded already.
 
         Raises:
             InputError: the picture, the strength or another argument cannot be used.
@@ -302,7 +321,13 @@ class UnCLIPPipeline:
         amount = resolve_strength(strength, self.prior)
         sampling = self.settings(with_prior=False, **settings)
         count = check_count(num_images_per_prompt)
-        embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
+        only_one(image=image, image_embeddings=image_embeddings)
+        if image is None:
+            embeds = given_embeds(image_embeddings, self.model).repeat_interleave(count, 0)
+        else:
+            embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
+        latents = Latents(None, decoder_latents, super_res_latents)
+        check_latents(self.model, latents, len(embeds))
 
         def embed(rows: slice, part: Randomness) -> tuple[Tensor, None]:
             return vary(self.prior, embeds[rows], amount, part.noise("variations")), None
@@ -310,7 +335,7 @@ class UnCLIPPipeline:
         randomness = choose_randomness(len(embeds), seed, generator)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         limit = batch_limit(self.device, sampling.size, batch_size)
-        request = Request(embed, randomness, sampling, observe, None, limit)
+        request = Request(embed, randomness, sampling, observe, None, limit, latents)
         return self._run(request, output_type, on_image)
 
     def encode_text(self, prompt: str | Sequence[str]) -> TextFeatures:

@@ -50,6 +50,7 @@ def run_prior(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch dim"]:
     """Samples image embeddings for texts.
 
@@ -67,6 +68,7 @@ def run_prior(
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -79,6 +81,7 @@ def run_decoder(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
 
@@ -102,6 +105,7 @@ def run_decoder(
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -112,6 +116,7 @@ def run_upsampler(
     noise: Noise,
     num_steps: int | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]."""
     device = upsampler.unet.conv_in.weight.device
@@ -123,6 +128,7 @@ def run_upsampler(
             noise=noise,
             num_steps=num_steps,
             callback=callback,
+            latents=latents,
         )
 
 
