@@ -1,5 +1,7 @@
 """A small picture to a large one."""
 
+from contextlib import ExitStack
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -47,17 +49,20 @@ def upsample(
     schedule = build_schedule(config.diffusion)
     times = respace(schedule.num_timesteps, num_steps)
     steps = upsampler.modulations_of_steps(times, level)
-    last = upsampler.network(last=True)
-    if last is not upsampler.unet:
-        steps |= last.modulations_of_steps(times[-1:], None)
     x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
     x = x.to(images.device)
     name = sampler or defaults.sampler
-    with fast(upsampler.unet) as run, fast(last) as run_last:
+    with ExitStack() as stack:
+        run = stack.enter_context(fast(upsampler.unet))
+        last = upsampler.network(last=True)
 
         def network(x: Tensor, t: int) -> Tensor:
-            chosen = run_last if t == times[-1] else run
-            return chosen(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
+            nonlocal run
+            if t == times[-1] and last is not upsampler.unet:
+                # What the first network took is given back before.
+                stack.close()
+                run = stack.enter_context(fast(last))
+            return run(torch.cat([x.to(dtype), low_res], dim=1), steps[t])
 
         denoiser = Denoiser(network, schedule, config.diffusion)
         x = run_sampler(name, denoiser, x, times, noise, callback=callback)

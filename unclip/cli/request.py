@@ -31,6 +31,9 @@ class Request:
     model: str
     device: str | None
     dtype: str | None
+    revision: str | None = None
+    local_files_only: bool = False
+    upsampler: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     """As for a call of the pipeline."""
 
@@ -63,7 +66,7 @@ def _make(
 ) -> None:
     # From here on it takes PyTorch.
     with interrupt_held():
-        from unclip.cli.pictures import Order, load, make
+        from unclip.cli.pictures import Order, enlarge, load, make
         from unclip.pipeline.photos import fit_square, read_photo
         from unclip.pipeline.settings import Settings
         from unclip.pipeline.variations import parse_strength, resolve_strength
@@ -84,6 +87,15 @@ def _make(
         processes=processes,
     )
     rank = processes.local_rank
-    pipe = load(report, request.model, request.device, request.dtype, local_rank=rank)
+    pipe = load(
+        report,
+        request.model,
+        request.device,
+        request.dtype,
+        local_rank=rank,
+        revision=request.revision,
+        local_files_only=request.local_files_only,
+    )
+    pipe = enlarge(report, pipe, request.settings.get("size"), request.upsampler)
     strength = resolve_strength(request.strength, pipe.prior)
     make(report, pipe, replace(order, strength=strength))

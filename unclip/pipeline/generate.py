@@ -14,6 +14,7 @@ from unclip.errors import CancelledError, InputError
 from unclip.pipeline.finite import check_finite
 from unclip.pipeline.given import Latents
 from unclip.pipeline.output import Picture
+from unclip.pipeline.prefetch import prefetched
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import whole_number
 from unclip.pipeline.seeds import Randomness
@@ -76,7 +77,8 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
     for start in range(0, randomness.count, step):
         rows = slice(start, min(start + step, randomness.count))
         part = randomness.part(rows)
-        image_embed, text = request.embed(rows, part)
+        with prefetched([model.decoder]):
+            image_embed, text = request.embed(rows, part)
         pixels = _pixels(model, image_embed, text, part, request, request.latents.part(rows))
         for i in range(part.count):
             yield Picture(
@@ -127,27 +129,30 @@ def _pixels(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Runs the decoder and the upsamplers on one batch; gives values in [0, 1] on the CPU."""
     sampling, observe = request.sampling, request.observe
-    images = run_decoder(
-        model,
-        image_embed,
-        text,
-        noise=part.noise("decoder"),
-        num_steps=sampling.decoder_steps,
-        guidance_scale=sampling.decoder_guidance,
-        callback=observe("decoder"),
-        latents=latents.decoder,
-    )
-    first = latents.super_res
-    for steps, upsampler in zip(sampling.super_res_steps, model.upsamplers, strict=False):
-        stage = stage_name(upsampler)
-        images = run_upsampler(
-            upsampler,
-            images,
-            noise=part.noise(stage),
-            num_steps=steps,
-            callback=observe(stage),
-            latents=first,
+    upsamplers = model.upsamplers[: len(sampling.super_res_steps)]
+    with prefetched(upsamplers[:1]):
+        images = run_decoder(
+            model,
+            image_embed,
+            text,
+            noise=part.noise("decoder"),
+            num_steps=sampling.decoder_steps,
+            guidance_scale=sampling.decoder_guidance,
+            callback=observe("decoder"),
+            latents=latents.decoder,
         )
+    first = latents.super_res
+    for index, upsampler in enumerate(upsamplers):
+        stage = stage_name(upsampler)
+        with prefetched(upsamplers[index + 1 : index + 2]):
+            images = run_upsampler(
+                upsampler,
+                images,
+                noise=part.noise(stage),
+                num_steps=sampling.super_res_steps[index],
+                callback=observe(stage),
+                latents=first,
+            )
         first = None
     check_finite(images, "picture")
     return ((images.float().clamp(-1, 1) + 1) / 2).cpu()

@@ -6,6 +6,7 @@ a picture's seed makes it again whatever was made beside it.
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
@@ -25,13 +26,8 @@ from unclip.karlo.build import stored_dtype
 from unclip.karlo.identity import folder_hash
 from unclip.karlo.load import is_karlo, open_karlo
 from unclip.pipeline import stages
-from unclip.pipeline.devices import (
-    choose_device,
-    choose_dtype,
-    computed_dtype,
-    dtype_name,
-    prior_dtype,
-)
+from unclip.pipeline.devices import choose_device, choose_dtype, computed_dtype, dtype_name
+from unclip.pipeline.enlarge import open_upsamplers
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import Request, StepEnd, batch_limit, observer, paint, prior_embeds
 from unclip.pipeline.given import Latents, check_latents, given_embeds, given_text, only_one
@@ -71,6 +67,8 @@ class UnCLIPPipeline:
         self.clip, self.prior, self.decoder = clip, prior, decoder
         self.upsamplers = tuple(upsamplers)
         self.record = record or ModelRecord(name="unnamed", hash=None)
+        self.licence: str | None = None
+        """Identifier of the weights' licence, where their layout has one of its own."""
         self._metadata = metadata or {}
         self._interrupt = False
 
@@ -124,7 +122,32 @@ class UnCLIPPipeline:
         wish = stored_dtype(opened) if dtype is None else choose_dtype(dtype, device)
         networks = build_karlo(opened, _precision(wish, device))
         record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
-        return cls(*networks, record=record).to(device)
+        pipe = cls(*networks, record=record).to(device)
+        pipe.licence = opened.licence
+        return pipe
+
+    def with_upsampler(
+        self, source: str | Path | None = None, *, size: int | None = None
+    ) -> "UnCLIPPipeline":
+        """Returns a pipeline that goes on to larger sizes with upsamplers of ours.
+
+        Args:
+            source: an upsampler's folder, or a model's; None is the bundled pocket.
+            size: the size to reach, in pixels a side; None is the largest that can be had.
+
+        Raises:
+            CheckpointError: there is no such folder, or it is damaged.
+            InputError: no upsampler there takes this model's pictures, or reaches the size.
+        """
+        more, digest = open_upsamplers(source, self.sizes, size)
+        for upsampler in more:
+            upsampler.to(self.device, self.dtype)
+        record = replace(self.record, upsampler=digest)
+        chain = (*self.upsamplers, *more)
+        networks = (self.clip, self.prior, self.decoder, chain)
+        larger = type(self)(*networks, record=record, metadata=self._metadata)
+        larger.licence = self.licence
+        return larger
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
         """Writes a model folder, replacing an older model there; other files are kept.
@@ -182,7 +205,7 @@ class UnCLIPPipeline:
         precision = self.dtype if dtype is None else _precision(choose_dtype(dtype, where), where)
         self.clip.to(where)
         if self.prior is not None:
-            self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
+            move_prior(self.prior, where, precision)
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision)
         return self

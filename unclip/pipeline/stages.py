@@ -1,8 +1,7 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
-prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
-(`unclip.pipeline.devices.prior_dtype`).
+CLIP always runs in float32, and so does a prior that draws several candidates: a choice between two
+that are nearly alike must not hang on rounding. The rest runs in the precision asked for.
 """
 
 from collections.abc import Sequence
