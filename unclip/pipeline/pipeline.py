@@ -38,6 +38,7 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, resolve, sizes_of
+from unclip.pipeline.stages import move_prior
 from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler

@@ -131,6 +131,16 @@ def run_upsampler(
         )
 
 
+def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a prior; one that draws several candidates stays in float32, and so do the statistics
+    of pictures."""
+    if prior.config.sampling.candidates > 1:
+        dtype = torch.float32
+    prior.to(device)
+    for parameter in prior.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
 def needed_prior(model: Components) -> Prior:
     """Returns the prior.
 
