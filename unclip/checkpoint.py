@@ -9,12 +9,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unclip.errors import CheckpointError, first_ten, shown
-from unclip.mapped import TensorRef
 from unclip.safetensors_file import open_safetensors
 
 MANIFEST = "manifest.json"
@@ -136,9 +135,22 @@ def check_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
     check_fit(tensors, module.state_dict(), where)
 
 
-def check_fit(
-    found: Mapping[str, Tensor | TensorRef], wanted: Mapping[str, Tensor], where: str
-) -> None:
+@runtime_checkable
+class Described(Protocol):
+    """A tensor, or what is known of one that was not read."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its type."""
+        ...
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Its shape."""
+        ...
+
+
+def check_fit(found: Mapping[str, Described], wanted: Mapping[str, Tensor], where: str) -> None:
     """Compares names, shapes and kinds of tensors, read or not, with those of `wanted` (on the meta
     device, say).
 

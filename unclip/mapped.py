@@ -58,6 +58,14 @@ class MappedFile:
         """Copies the bytes from `start` to `stop`, or to the end of the file if that is nearer."""
         return self._map[start:stop]
 
+    def release(self, start: int, stop: int) -> None:
+        """Gives the whole pages between two bytes back to the system, which reads them again when
+        they are touched. Whatever was written into them would be lost."""
+        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE
+        length = last * mmap.PAGESIZE - first
+        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED, first, length)
+
     def elements(self, dtype: torch.dtype, start: int, count: int) -> Tensor:
         """`count` > 0 numbers that begin at byte `start`: mapped, or copied where they are not
         aligned to their own size (as in safetensors files of before 2023)."""
@@ -99,6 +107,16 @@ class TensorRef:
             return torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
         elements = self.file.elements(self.dtype, self.start, self.span)
         return elements.as_strided(self.shape, self.stride)
+
+    def load_as(self, dtype: torch.dtype) -> Tensor:
+        """The tensor as `dtype`: mapped if it is of that type, else a copy, of which no more than
+        one is in memory beside its pages. For a file into which nothing was written yet."""
+        tensor = self.load()
+        if tensor.dtype == dtype:
+            return tensor
+        converted = tensor.to(dtype)
+        self.file.release(self.start, self.start + self.span * self.dtype.itemsize)
+        return converted
 
 
 def is_mapped(tensor: Tensor) -> bool:

@@ -45,6 +45,9 @@ class UpsamplerConfig:
         default_factory=lambda: DiffusionConfig(prediction="eps", clip_x_start=1.0)
     )
     sampling: UpsamplerSampling = field(default_factory=UpsamplerSampling)
+    last_network: bool = False
+    """A second network of the same shape makes the last step, as Karlo's does, which was tuned with
+    adversarial and perceptual losses."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "upsampler: ", low_size=(1, INF), image_size=(1, INF))
@@ -67,6 +70,10 @@ class UpsamplerConfig:
         if self.unet.positions:
             raise ConfigError(
                 "upsampler: unet.positions must be 0: the network is trained on crops and run whole"
+            )
+        if self.last_network and self.tells_augmentation:
+            raise ConfigError(
+                "upsampler: a last_network is told no augmentation: set one of them to false"
             )
         if self.sampling.augmentation and not self.tells_augmentation:
             raise ConfigError(
@@ -114,6 +121,10 @@ class UpsamplerRun:
             raise ConfigError(
                 f"upsampler: model.sampling.augmentation {self.model.sampling.augmentation} is "
                 f"above max_augmentation {self.max_augmentation}, so it would never be trained"
+            )
+        if self.model.last_network:
+            raise ConfigError(
+                "upsampler: a last_network is not trained here: set model.last_network to false"
             )
         if self.model.unet.extra_channels:
             raise ConfigError(

@@ -28,6 +28,8 @@ class Upsampler(nn.Module):
         super().__init__()
         self.config = config
         self.unet = UNet(config.unet)
+        if config.last_network:
+            self.last = UNet(config.unet)
         if config.tells_augmentation:
             width = config.unet.channels[0]
             self.augmentation_embedding = TimestepEmbedding(width, 4 * width)
@@ -45,6 +47,10 @@ class Upsampler(nn.Module):
     ) -> Float[Tensor, "batch 3 height width"]:
         """Runs the network; `low_res` is already resized, `level` its augmentation in [0, 1)."""
         return self.unet(torch.cat([x_t, low_res], dim=1), self.modulations(t, level))
+
+    def network(self, *, last: bool) -> UNet:
+        """Returns what makes a sampling step: Karlo has another network for the last one."""
+        return self.last if last and self.config.last_network else self.unet
 
     def modulations(
         self, t: Num[Tensor, " batch"], level: Float[Tensor, " batch"] | None

@@ -34,6 +34,7 @@ from unclip.errors import ConfigError, run_command
 from unclip.evaluation.judge import Judge, load_judge
 from unclip.pipeline.artist import PipelineArtist
 from unclip.pipeline.pipeline import UnCLIPPipeline
+from unclip.pipeline.stages import needed_prior
 from unclip.training.pictures import SceneSource
 
 TABLE = Path(__file__).parent / "sweeps.yaml"
@@ -67,7 +68,8 @@ class Bench:
             ConfigError: there is no such setting, or it has no such value.
         """
         own = Settings(
-            prior=self.pipe.prior.config.sampling, decoder=self.pipe.decoder.config.sampling
+            prior=needed_prior(self.pipe.model).config.sampling,
+            decoder=self.pipe.decoder.config.sampling,
         )
         data = to_dict(own)
         for override in arm.set:
@@ -93,7 +95,8 @@ class Bench:
         seconds = (time.process_time() - start) / len(prompts)
         grades = grade(self.judge, self.exam, torch.cat(parts))
         num_bytes = sum(
-            settings.weights.num_bytes(part) for part in (self.pipe.prior, self.pipe.decoder)
+            settings.weights.num_bytes(part)
+            for part in (needed_prior(self.pipe.model), self.pipe.decoder)
         )
         cost = {"cpu_seconds_a_picture": seconds, "prior_and_decoder_mb": num_bytes / 1e6}
         result = Result(grades=grades, cost=cost)
@@ -114,9 +117,10 @@ class Bench:
 
 def sampled(pipe: UnCLIPPipeline, settings: Settings) -> UnCLIPPipeline:
     """Returns the same networks with other defaults, stored so, and without upsamplers."""
-    prior = copy.copy(stored(pipe.prior, settings.weights))
+    own = needed_prior(pipe.model)
+    prior = copy.copy(stored(own, settings.weights))
     decoder = copy.copy(stored(pipe.decoder, settings.weights))
-    prior.config = replace(pipe.prior.config, sampling=settings.prior)
+    prior.config = replace(own.config, sampling=settings.prior)
     decoder.config = replace(pipe.decoder.config, sampling=settings.decoder)
     return UnCLIPPipeline(pipe.clip, prior, decoder, record=pipe.record)
 

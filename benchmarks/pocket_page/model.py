@@ -10,6 +10,7 @@ from safetensors import safe_open
 from unclip.checkpoint import WEIGHTS
 from unclip.pipeline.folders import find_model
 from unclip.pipeline.pipeline import UnCLIPPipeline
+from unclip.pipeline.stages import needed_prior
 
 PRECISIONS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 
@@ -41,7 +42,7 @@ def model_facts(name: str, pipe: UnCLIPPipeline) -> ModelFacts:
     for path in files:
         stored += count_parameters(path)
     ((dtype, _),) = stored.most_common(1)
-    networks = (pipe.clip, pipe.prior, pipe.decoder, *pipe.upsamplers)
+    networks = (pipe.clip, needed_prior(pipe.model), pipe.decoder, *pipe.upsamplers)
     return ModelFacts(
         name=pipe.record.name,
         hash=pipe.record.hash or "",

@@ -16,6 +16,7 @@ from unclip.errors import ConfigError
 from unclip.evaluation.judge import load_judge
 from unclip.pipeline.artist import PipelineArtist
 from unclip.pipeline.pipeline import UnCLIPPipeline
+from unclip.pipeline.stages import needed_prior
 
 TABLE = """
 questions:
@@ -98,7 +99,8 @@ def test_settings_are_the_model_s_but_for_the_arm_s(
     exam = write_exam(tiny_set, world, judge, 64, {"seen": 1})
     bench = sweep.Bench(out=tmp_path, pipe=pipe, judge=judge, exam=exam)
     own = bench.settings(Arm(name="own"))
-    assert (own.prior, own.decoder) == (pipe.prior.config.sampling, pipe.decoder.config.sampling)
+    prior = needed_prior(pipe.model)
+    assert (own.prior, own.decoder) == (prior.config.sampling, pipe.decoder.config.sampling)
     other = bench.settings(Arm(name="few", set=("decoder.num_steps=2", "prior.candidates=1")))
     assert (other.decoder.num_steps, other.prior.candidates) == (2, 1)
     assert other.decoder.guidance_scale == own.decoder.guidance_scale

@@ -28,6 +28,7 @@ def doctor(as_json: options.Json = False, verbose: options.Verbose = False) -> i
             "memory": _memory(),
             "devices": [_device(name) for name in available_devices()],
             "attention": _attention(),
+            "cpu_kernels": _cpu_kernels(),
             "model": _model(),
             "would_run": _default(),
         }
@@ -89,6 +90,17 @@ def _attention() -> list[dict[str, str]]:
         except UnCLIPError as error:
             found.append({"backend": name, "state": str(error)})
     return found
+
+
+def _cpu_kernels() -> dict[str, Any]:
+    """What makes sampling on the CPU fast, and why it is missing where it is."""
+    from unclip.nn.memory import memory_can_be_kept
+    from unclip.nn.packed import unpacked_because
+    from unclip.pipeline.devices import DTYPES
+
+    packed = {name: unpacked_because(dtype) or "packed" for name, dtype in DTYPES.items()}
+    kept = "kept" if memory_can_be_kept() else "not kept: this C library is not glibc"
+    return packed | {"freed memory": kept}
 
 
 def _model() -> dict[str, Any]:

@@ -4,6 +4,7 @@ Only the first of several processes prints; each makes its share, on its own dev
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,11 +60,17 @@ def load(
 ) -> UnCLIPPipeline:
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
-    precision = choose_dtype(dtype, where)
+    wish = None if dtype is None and where.type == "cpu" else choose_dtype(dtype, where)
     if is_hub_id(model) and not Path(model).is_dir():
         report.note(f"looking for {model} on the Hugging Face hub, or in its cache here")
-    pipe = UnCLIPPipeline.from_pretrained(model, low_memory=low_memory).to(where, precision)
-    record = pipe.record
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        pipe = UnCLIPPipeline.from_pretrained(
+            model, dtype=wish, device=where, low_memory=low_memory
+        )
+    for warning in caught:
+        report.note(str(warning.message))
+    record, precision = pipe.record, pipe.dtype
     name = "the bundled pocket model" if record.source == "pocket" else f"the model {record.name}"
     report.note(f"using {name} ({record.hash}) on {where} in {dtype_name(precision)}")
     if low_memory:

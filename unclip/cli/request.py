@@ -1,7 +1,7 @@
 """A request for pictures, from prompts or from a photo, shared out over the launched processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unclip.cli.interrupts import interrupt_held
@@ -21,7 +21,8 @@ class Request:
     prompts: Sequence[str] | None = None
     """One a picture; None for variations."""
     photo: str | None = None
-    strength: str = "subtle"
+    strength: str | None = None
+    """None is what the model can do: subtle, or 0 without a prior."""
     fit: str = "crop"
     seed: int | None
     out: str | None
@@ -66,18 +67,19 @@ def _make(
         from unclip.cli.pictures import Order, load, make
         from unclip.pipeline.photos import fit_square, read_photo
         from unclip.pipeline.settings import Settings
-        from unclip.pipeline.variations import parse_strength
+        from unclip.pipeline.variations import parse_strength, resolve_strength
 
     photo = None
     if request.photo is not None:
         photo = read_photo(request.photo)
         fit_square(photo.image, request.fit)
+    if request.strength is not None:
+        parse_strength(request.strength)
     order = Order(
         plan=files,
         seeds=seeds,
         prompts=request.prompts,
         photo=photo,
-        strength=parse_strength(request.strength),
         fit=request.fit,
         settings=Settings(**request.settings),
         processes=processes,
@@ -91,4 +93,5 @@ def _make(
         local_rank=rank,
         low_memory=request.low_memory,
     )
-    make(report, pipe, order)
+    strength = resolve_strength(request.strength, pipe.prior)
+    make(report, pipe, replace(order, strength=strength))

@@ -12,15 +12,18 @@ from unclip.pipeline.requests import check_count
 
 PhotoPath = Annotated[str, typer.Argument(metavar="PHOTO", help="A PNG, JPEG or WebP picture.")]
 Strength = Annotated[
-    str,
-    typer.Option(help="How far from it: 0 to 1, subtle (0.25) or strong (0.6)."),
+    str | None,
+    typer.Option(
+        help="How far from it: 0 to 1, subtle (0.25, the default) or strong (0.6); a model without "
+        "a prior can do 0 alone."
+    ),
 ]
 
 
 def variations(
     photo: PhotoPath,
     count: options.Count = 1,
-    strength: Strength = "subtle",
+    strength: Strength = None,
     fit: options.Fit = "crop",
     seed: options.Seed = None,
     out: options.Out = None,

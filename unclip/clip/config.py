@@ -71,6 +71,8 @@ class CLIPConfig:
     activation: Literal["gelu", "quick_gelu"] = "gelu"
     eps: float = 1e-5
     """Of the layer norms."""
+    text_only: bool = False
+    """There is no image tower, as in Karlo's text to image; `image` is then of no account."""
 
     def differences(self, model: object) -> list[tuple[str, int, int]]:
         """Lists where a prior's or decoder's configuration does not fit: name, its value, ours."""

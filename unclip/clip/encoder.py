@@ -46,7 +46,8 @@ class CLIP(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.text = TextTower(config)
-        self.image = ImageTower(config)
+        if not config.text_only:
+            self.image = ImageTower(config)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self._fingerprint = fingerprint
 
@@ -70,7 +71,16 @@ class CLIP(nn.Module):
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch dim"]:
-        """Encodes pictures in [-1, 1] of any size; the embeddings are not normalised."""
+        """Encodes pictures in [-1, 1] of any size; the embeddings are not normalised.
+
+        Raises:
+            InputError: this CLIP has no image tower.
+        """
+        if self.config.text_only:
+            raise InputError(
+                "this model reads prompts alone, its CLIP has no image tower: take one of image "
+                "variations, kakaobrain/karlo-v1-alpha-image-variations for instance"
+            )
         weight = self.image.projection.weight
         images = prepare_images(images.to(weight.device), self.config.image)
         return self.image(images.to(weight.dtype))
@@ -99,9 +109,11 @@ class CLIP(nn.Module):
         if self._fingerprint is not None:
             return self._fingerprint
         shape = to_dict(self.config)
+        del shape["text_only"]  # the tensors' names tell
         del shape["text"]["clean"]  # which prompts become which ids; the ids mean the same
         digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
         digest.update(self.tokenizer.merges_file())
+        digest.update(self.tokenizer.vocabulary_file() or b"")
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())

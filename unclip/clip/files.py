@@ -6,19 +6,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unclip.clip.config import CLIPConfig
+from unclip.clip.config import CLIPConfig, TextConfig
 from unclip.clip.encoder import CLIP
 from unclip.clip.tokenize import Tokenizer, parse_merges
+from unclip.clip.vocabulary import Vocabulary
 from unclip.config import from_dict, to_dict
 from unclip.errors import CheckpointError
 
 MERGES = "merges.txt"
+VOCABULARY = "vocabulary.json"
+"""Only of a CLIP whose vocabulary is another than CLIP's own."""
 
 
 def clip_to_stage(clip: CLIP) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, bytes]]:
     """Returns the config, the tensors and the extra files of a stage folder."""
     config = {**to_dict(clip.config), "fingerprint": clip.fingerprint()}
-    return config, dict(clip.state_dict()), {MERGES: clip.tokenizer.merges_file()}
+    extra = {MERGES: clip.tokenizer.merges_file()}
+    if (vocabulary := clip.tokenizer.vocabulary_file()) is not None:
+        extra[VOCABULARY] = vocabulary
+    return config, dict(clip.state_dict()), extra
 
 
 def clip_from_stage(
@@ -30,15 +36,29 @@ def clip_from_stage(
         CheckpointError: the merges are missing, or names or shapes do not fit the config.
         ConfigError: the config has unknown keys or wrong values.
     """
-    if MERGES not in extra_files:
-        raise CheckpointError(f"this CLIP folder has no {MERGES}: copy the folder whole")
     values = dict(config)
     fingerprint = values.pop("fingerprint", None)
-    return build_clip(
-        from_dict(CLIPConfig, values, "clip/config.json"),
-        tensors,
+    parsed = from_dict(CLIPConfig, values, "clip/config.json")
+    tokenizer = read_tokenizer(parsed.text, extra_files)
+    return _fill(parsed, tensors, tokenizer, fingerprint)
+
+
+def read_tokenizer(text: TextConfig, extra_files: Mapping[str, bytes]) -> Tokenizer:
+    """Builds a CLIP's tokenizer from the small files of its stage folder.
+
+    Raises:
+        CheckpointError: the merges are missing or damaged, or the vocabulary is.
+        ConfigError: the vocabulary does not fit the config.
+    """
+    if MERGES not in extra_files:
+        raise CheckpointError(f"this CLIP folder has no {MERGES}: copy the folder whole")
+    content = extra_files.get(VOCABULARY)
+    return Tokenizer(
         parse_merges(extra_files[MERGES].decode("utf-8")),
-        fingerprint=fingerprint,
+        text.vocab_size,
+        text.context_length,
+        text.clean,
+        None if content is None else Vocabulary.from_bytes(content),
     )
 
 
@@ -56,6 +76,15 @@ def build_clip(
     """
     text = config.text
     tokenizer = Tokenizer(merges, text.vocab_size, text.context_length, text.clean)
+    return _fill(config, tensors, tokenizer, fingerprint)
+
+
+def _fill(
+    config: CLIPConfig,
+    tensors: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    fingerprint: str | None,
+) -> CLIP:
     with torch.device("meta"):
         clip = CLIP(config, tokenizer, fingerprint=fingerprint)
     wanted = clip.state_dict()

@@ -125,19 +125,25 @@ def _look_up(part: str, table: Mapping[str, str], name: str) -> str:
     return table[part]
 
 
+def hugging_face_name(name: str) -> str | None:
+    """Our name of a tensor of Hugging Face's; None where it is none of the weights.
+
+    Raises:
+        CheckpointError: it belongs to another architecture.
+    """
+    if name in _HUGGING_FACE_IGNORED:
+        return None
+    return _rename(name, _HUGGING_FACE, _HUGGING_FACE_BLOCK, name)
+
+
 def rename_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the tensors of a CLIPModel, or of its two halves with projection.
 
     Raises:
         CheckpointError: a tensor belongs to another architecture.
     """
-    return _finish(
-        {
-            _rename(name, _HUGGING_FACE, _HUGGING_FACE_BLOCK, name): tensor
-            for name, tensor in tensors.items()
-            if name not in _HUGGING_FACE_IGNORED
-        }
-    )
+    names = {name: hugging_face_name(name) for name in tensors}
+    return _finish({ours: tensors[name] for name, ours in names.items() if ours is not None})
 
 
 def _rename(name: str, rules: Mapping[str, str], block: Mapping[str, str], source: str) -> str:

@@ -17,8 +17,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from unclip.clip.config import Clean
+from unclip.clip.vocabulary import END, START, Vocabulary
 from unclip.clip.words import words
-from unclip.errors import BackendError, CheckpointError, ConfigError, InputError
+from unclip.errors import BackendError, CheckpointError, ConfigError, InputError, shown
 
 NUM_BYTE_TOKENS = 512
 NUM_SPECIAL_TOKENS = 2
@@ -36,12 +37,25 @@ class Tokenizer:
         vocab_size: int,
         context_length: int,
         clean: Clean = "open_clip",
+        vocabulary: Vocabulary | None = None,
     ) -> None:
-        """Takes the first merges that fit into `vocab_size`.
+        """Takes the first merges that fit into `vocab_size`; of another `vocabulary`, all.
 
         Raises:
-            ConfigError: the vocabulary is smaller than its bytes or larger than its merges.
+            ConfigError: the vocabulary is smaller than its bytes or larger than its merges; or a
+                `vocabulary` has ids beyond it, or lacks what a merge makes.
         """
+        self.vocab_size, self.context_length = vocab_size, context_length
+        self.clean: Clean = clean
+        self.vocabulary = vocabulary
+        self._cache: dict[str, tuple[int, ...]] = {}
+        if vocabulary is None:
+            self._take_merges(merges, vocab_size)
+        else:
+            self._take_vocabulary(merges, vocabulary)
+        self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
+
+    def _take_merges(self, merges: Sequence[tuple[str, str]], vocab_size: int) -> None:
         fixed = NUM_BYTE_TOKENS + NUM_SPECIAL_TOKENS
         if not fixed <= vocab_size <= fixed + len(merges):
             raise ConfigError(
@@ -49,24 +63,25 @@ class Tokenizer:
                 f"512 bytes, 2 special tokens and at most {len(merges)} merges"
             )
         self.merges = tuple(merges[: vocab_size - fixed])
-        self.vocab_size, self.context_length = vocab_size, context_length
-        self.clean: Clean = clean
         alphabet = list(_byte_characters().values())
         tokens = alphabet + [character + WORD_END for character in alphabet]
         tokens += [first + second for first, second in self.merges]
-        self._ids = {token: number for number, token in enumerate(tokens)}
-        self._ranks = {pair: rank for rank, pair in enumerate(self.merges)}
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._ids: dict[str, int] = {token: number for number, token in enumerate(tokens)}
+        self.start_id, self.end_id = vocab_size - 2, vocab_size - 1
+        self._unknown_id = self.end_id  # of nothing: the bytes are all there
 
-    @property
-    def start_id(self) -> int:
-        """Id of start of text."""
-        return self.vocab_size - 2
-
-    @property
-    def end_id(self) -> int:
-        """Id of end of text, the largest of all."""
-        return self.vocab_size - 1
+    def _take_vocabulary(self, merges: Sequence[tuple[str, str]], vocabulary: Vocabulary) -> None:
+        self.merges = tuple(merges)
+        self._ids = dict(vocabulary.ids)
+        lacking = [first + second for first, second in merges if first + second not in self._ids]
+        if lacking:
+            raise ConfigError(f"the vocabulary lacks {shown(lacking[0])}, which its merges make")
+        self.start_id, self.end_id = self._ids[START], self._ids[END]
+        self._unknown_id = self._ids[vocabulary.unknown]
+        if self.end_id >= self.vocab_size:
+            raise ConfigError(
+                f"the vocabulary has ids to {self.end_id}, but text.vocab_size is {self.vocab_size}"
+            )
 
     def __call__(
         self, prompts: Sequence[str]
@@ -96,7 +111,7 @@ class Tokenizer:
             if limit is not None and len(tokens) >= limit:
                 break
             if isinstance(word, int):
-                tokens.append(self.start_id + word)
+                tokens.append((self.start_id, self.end_id)[word])
             else:
                 tokens += self._encode_word(word)
         return tokens[:limit]
@@ -105,12 +120,21 @@ class Tokenizer:
         """Returns the merges in the format of `merges.txt`."""
         return "".join(f"{first} {second}\n" for first, second in self.merges).encode("utf-8")
 
+    def ids(self) -> dict[str, int]:
+        """Returns all tokens and their ids, start and end of text included."""
+        return {**self._ids, START: self.start_id, END: self.end_id}
+
+    def vocabulary_file(self) -> bytes | None:
+        """Returns the vocabulary where it is another than CLIP's own."""
+        return None if self.vocabulary is None else self.vocabulary.to_bytes()
+
     def _encode_word(self, word: str) -> tuple[int, ...]:
         found = self._cache.get(word)
         if found is None:
             parts = list(spell(word))
             parts[-1] += WORD_END
-            found = tuple(self._ids[part] for part in self._merge(parts))
+            merged = self._merge(parts)
+            found = tuple(self._ids.get(part, self._unknown_id) for part in merged)
             if len(self._cache) >= CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = found

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unclip.diffusion.denoiser import Denoiser, Prepared
+from unclip.diffusion.denoiser import Denoiser, LastStep, Prepared
 from unclip.diffusion.gaussian import x_start_of
 from unclip.diffusion.guidance import Guided, combine
 from unclip.diffusion.noise import Noise
@@ -180,7 +180,7 @@ def sample_recorded(
         step = AffineStep(config, prepared.function, guided, name == "dpmpp_2m", draws.count > 0)
         x, before = record(
             step,
-            step.key,
+            (prepared.name, *step.key),
             (x, draws(index)),
             table[index],
             before,
@@ -284,6 +284,8 @@ def _is_noisy(name: SamplerName, eta: float) -> bool:
 
 def _at(network: Any, t: int) -> tuple[Prepared, int | None]:
     """The network that runs at time t, and the channels that are guided."""
+    if isinstance(network, LastStep):
+        return network.at_time(t), None
     if not isinstance(network, Guided):
         return network, None
     if network.off(t):

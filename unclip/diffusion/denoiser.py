@@ -23,10 +23,29 @@ class Prepared:
     at: Callable[[int], Any]
     """The time to what changes with it: a tensor, or tuples of them."""
     constant: Any
+    name: str = ""
+    """Tells the networks of one sampling loop apart."""
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
         """Answers as a `Network`."""
         return self.function(x, self.at(t), self.constant)
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """Two networks: the second one makes the step at the last time."""
+
+    network: Prepared
+    last: Prepared
+    last_time: int
+
+    def at_time(self, t: int) -> Prepared:
+        """The one that runs at time t."""
+        return self.last if t == self.last_time else self.network
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        """Answers as a `Network`."""
+        return self.at_time(t)(x, t)
 
 
 class Denoised(NamedTuple):

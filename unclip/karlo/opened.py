@@ -5,7 +5,7 @@ Loading reads all of it (`read`), converting reads a tensor at a time.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from unclip.checkpoint import StageFolder
 
 
+@runtime_checkable
 class LazyTensor(Protocol):
     """A tensor of known type and shape that is read when asked for.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from unclip.checkpoint import check_fit
 from unclip.errors import CheckpointError, first_ten, shown
 from unclip.karlo.archive import open_archive
+from unclip.karlo.opened import LazyTensor
 from unclip.mapped import MAX_TENSORS, MappedFile, TensorRef
 from unclip.safetensors_file import MAX_HEADER_BYTES, no_doubles, open_safetensors
 
@@ -48,7 +49,7 @@ def below(refs: Mapping[str, TensorRef], prefix: str) -> dict[str, TensorRef]:
 
 
 def check_refs(
-    refs: Mapping[str, TensorRef],
+    refs: Mapping[str, LazyTensor],
     wanted: Mapping[str, Tensor],
     where: str | Path,
     *,

@@ -5,9 +5,11 @@ of the U-Net's attentions and its last convolution. A deep network then begins a
 answers zero, and no scale need be tuned to its depth.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -17,3 +19,19 @@ def zero(layer: Layer) -> Layer:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
+
+
+class NoFirstWeights(TorchFunctionMode):
+    """Leaves out drawing and scaling first weights: all are loaded right after.
+
+    On the meta device that would import PyTorch's compiler, which takes longer than all the rest.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func in (Tensor.mul, Tensor.__mul__) and args[0].is_meta:
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))

@@ -66,6 +66,8 @@ class UNetConfig:
     refine_channels: int = 0
     """Channels at full resolution that a last 3x3 convolution reads beside the input, which removes
     the grid that `unshuffle` leaves; 0 for no such convolution."""
+    middle_attention: bool | None = None
+    """Attention between the middle's two blocks; None is as on the last level."""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -95,7 +97,8 @@ class UNetConfig:
         self._check_widths()
 
     def _check_widths(self) -> None:
-        for width, attends in zip(self.channels, self.attention, strict=True):
+        attention = (*self.attention[:-1], self.attention[-1] or bool(self.middle_attention))
+        for width, attends in zip(self.channels, attention, strict=True):
             if width < 1 or width % self.groups:
                 raise ConfigError(
                     f"unet: {width} channels do not divide into {self.groups} groups: "
@@ -303,7 +306,8 @@ def _build_down(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
         blocks = [_block(config, width, channels) for width in inputs]
         last = index == len(config.channels) - 1
         halve = None if last else _block(config, channels, channels, "down")
-        levels.append(DownLevel(blocks, _sites(config, index, config.depth), halve))
+        sites = _sites(config, index, config.depth if config.attention[index] else 0)
+        levels.append(DownLevel(blocks, sites, halve))
         features += [channels] * (config.depth if last else config.depth + 1)
         width = channels
     return levels, features
@@ -311,7 +315,9 @@ def _build_down(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
 
 def _build_middle(config: UNetConfig) -> MiddleLevel:
     width = config.channels[-1]
-    return MiddleLevel([_block(config, width, width) for _ in range(2)], _sites(config, -1, 1))
+    attends = config.attention[-1] if config.middle_attention is None else config.middle_attention
+    sites = _sites(config, -1, int(attends))
+    return MiddleLevel([_block(config, width, width) for _ in range(2)], sites)
 
 
 def _build_up(config: UNetConfig, features: list[int]) -> nn.ModuleList:
@@ -323,7 +329,8 @@ def _build_up(config: UNetConfig, features: list[int]) -> nn.ModuleList:
             blocks.append(_block(config, width + features.pop(), channels))
             width = channels
         double = _block(config, channels, channels, "up") if index else None
-        levels.append(UpLevel(blocks, _sites(config, index, config.depth + 1), double))
+        sites = _sites(config, index, config.depth + 1 if config.attention[index] else 0)
+        levels.append(UpLevel(blocks, sites, double))
     return levels
 
 
@@ -345,8 +352,6 @@ def _block(
 
 
 def _sites(config: UNetConfig, level: int, count: int) -> list[SpatialAttention]:
-    if not config.attention[level]:
-        return []
     width = config.channels[level]
     return [
         SpatialAttention(width, config.head_dim, config.context_dim, config.groups)

@@ -73,6 +73,17 @@ def exact_kernels(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
+def computed_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Returns the precision that is computed in where weights of `dtype` lie on a device.
+
+    A CPU computes float16 slowly or not at all: bfloat16 takes its place where the CPU has
+    instructions for it, else float32.
+    """
+    if device.type != "cpu" or dtype != torch.float16:
+        return dtype
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
 def prior_dtype(candidates: int, asked: torch.dtype) -> torch.dtype:
     """Returns the precision of a prior: the one asked for, or float32 where it chooses.
 

@@ -12,7 +12,10 @@ from upsamplers.config import UpsamplerConfig
 
 
 def check_fit(
-    clip: StageFolder, prior: StageFolder, decoder: StageFolder, upsamplers: Sequence[StageFolder]
+    clip: StageFolder,
+    prior: StageFolder | None,
+    decoder: StageFolder,
+    upsamplers: Sequence[StageFolder],
 ) -> None:
     """Compares what the stages say of themselves.
 
@@ -21,7 +24,7 @@ def check_fit(
         ConfigError: a stage's configuration is damaged.
     """
     fingerprint = clip.config.get("fingerprint")
-    for stage in (prior, decoder):
+    for stage in filter(None, (prior, decoder)):
         trained_on = stage.metadata.get("clip")
         if trained_on != fingerprint:
             raise CheckpointError(
@@ -32,13 +35,15 @@ def check_fit(
     _check_sizes(decoder, upsamplers)
 
 
-def _check_widths(clip: StageFolder, prior: StageFolder, decoder: StageFolder) -> None:
+def _check_widths(clip: StageFolder, prior: StageFolder | None, decoder: StageFolder) -> None:
     values = {key: value for key, value in clip.config.items() if key != "fingerprint"}
     wanted = from_dict(CLIPConfig, values, "clip/config.json")
-    for stage, config in (
-        ("prior", from_dict(PriorConfig, prior.config, "prior/config.json")),
-        ("decoder", from_dict(DecoderConfig, decoder.config, "decoder/config.json")),
-    ):
+    configs: dict[str, object] = {
+        "decoder": from_dict(DecoderConfig, decoder.config, "decoder/config.json")
+    }
+    if prior is not None:
+        configs["prior"] = from_dict(PriorConfig, prior.config, "prior/config.json")
+    for stage, config in configs.items():
         for what, got, expected in wanted.differences(config):
             raise CheckpointError(
                 f"the {stage}'s {what} is {got}, but this CLIP's is {expected}: they do not fit"

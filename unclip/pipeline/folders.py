@@ -25,7 +25,7 @@ class ModelStages:
 
     name: str
     clip: StageFolder
-    prior: StageFolder
+    prior: StageFolder | None
     decoder: StageFolder
     upsamplers: tuple[StageFolder, ...]
     hash: str | None = None
@@ -33,7 +33,8 @@ class ModelStages:
 
     def all(self) -> tuple[StageFolder, ...]:
         """The stages in the order they run."""
-        return (self.clip, self.prior, self.decoder, *self.upsamplers)
+        stages = (self.clip, self.prior, self.decoder, *self.upsamplers)
+        return tuple(stage for stage in stages if stage is not None)
 
 
 def bundled_folder() -> Path:
@@ -85,7 +86,7 @@ def read_model(folder: Path) -> ModelStages:
     """
     index = read_index(folder)
     clip = load_stage(folder / index.clip, "clip")
-    prior = load_stage(folder / index.prior, "prior")
+    prior = None if index.prior is None else load_stage(folder / index.prior, "prior")
     decoder = load_stage(folder / index.decoder, "decoder")
     upsamplers = tuple(load_stage(folder / name, "upsampler") for name in index.upsamplers)
     check_fit(clip, prior, decoder, upsamplers)
@@ -107,7 +108,11 @@ def write_model(
     check_name(model.name)
     check_fit(model.clip, model.prior, model.decoder, model.upsamplers)
     sizes = [stage.config["image_size"] for stage in model.upsamplers]
-    index = ModelIndex(name=model.name, upsamplers=tuple(f"upsampler_{size}" for size in sizes))
+    index = ModelIndex(
+        name=model.name,
+        prior=None if model.prior is None else "prior",
+        upsamplers=tuple(f"upsampler_{size}" for size in sizes),
+    )
     try:
         _make_room(folder, replace)
         for name, stage in zip(index.folders(), model.all(), strict=True):

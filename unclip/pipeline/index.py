@@ -28,14 +28,16 @@ class ModelIndex:
 
     name: str
     clip: str = "clip"
-    prior: str = "prior"
+    prior: str | None = "prior"
+    """None, and null in the file, where a model makes variations of pictures alone."""
     decoder: str = "decoder"
     upsamplers: tuple[str, ...] = ()
     """From the smallest size to the largest."""
 
     def folders(self) -> tuple[str, ...]:
         """All stage folders, in the order that the stages run."""
-        return (self.clip, self.prior, self.decoder, *self.upsamplers)
+        stages = (self.clip, self.prior, self.decoder, *self.upsamplers)
+        return tuple(folder for folder in stages if folder is not None)
 
 
 def read_index(folder: Path) -> ModelIndex:
@@ -110,6 +112,8 @@ def _components(name: str, components: dict[str, Any], path: Path) -> ModelIndex
                 f"{path} asks for the component {_short(kind)}; only {', '.join(KINDS)} are "
                 "loaded, nothing that a file names is imported"
             )
+        if kind == "prior" and value is None:
+            continue
         for folder in value if kind == "upsamplers" and isinstance(value, list) else [value]:
             if not isinstance(folder, str) or not FOLDER.fullmatch(folder):
                 raise CheckpointError(

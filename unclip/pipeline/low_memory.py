@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
 from unclip.nn.residency import Residency, Resident
 from unclip.pipeline.devices import prior_dtype
@@ -35,9 +34,13 @@ def take_turns(
 
 def residents_of(model: Components, dtype: torch.dtype) -> Iterator[Resident]:
     """Networks in the order in which they run."""
-    towers: list[nn.Module] = [model.clip.image, model.clip.text]
-    yield from (Resident(tower, torch.float32) for tower in towers)
-    yield Resident(model.prior, prior_dtype(model.prior.config.sampling.candidates, dtype))
+    if not model.clip.config.text_only:
+        yield Resident(model.clip.image, torch.float32)
+    yield Resident(model.clip.text, torch.float32)
+    if model.prior is not None:
+        yield Resident(model.prior, prior_dtype(model.prior.config.sampling.candidates, dtype))
     yield Resident(model.decoder, dtype)
     for upsampler in model.upsamplers:
         yield Resident(upsampler.unet, dtype)
+        if upsampler.config.last_network:
+            yield Resident(upsampler.last, dtype)

@@ -4,6 +4,7 @@ Names and behaviour are those that users of diffusers know; `seed` is simpler th
 a picture's seed makes it again whatever was made beside it.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +20,19 @@ from unclip.clip.encoder import CLIP
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.samplers import Callback
 from unclip.errors import CancelledError, InputError
+from unclip.karlo.build import build as build_karlo
+from unclip.karlo.build import stored_dtype
+from unclip.karlo.identity import folder_hash
+from unclip.karlo.load import is_karlo, open_karlo
 from unclip.nn.residency import Residency
 from unclip.pipeline import stages
-from unclip.pipeline.devices import choose_device, choose_dtype, prior_dtype
+from unclip.pipeline.devices import (
+    choose_device,
+    choose_dtype,
+    computed_dtype,
+    dtype_name,
+    prior_dtype,
+)
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import (
     Embedded,
@@ -40,7 +51,7 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, check_sampler, resolve, sizes_of
-from unclip.pipeline.variations import parse_strength, vary
+from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler
 
@@ -53,7 +64,7 @@ class UnCLIPPipeline:
     def __init__(
         self,
         clip: CLIP,
-        prior: Prior,
+        prior: Prior | None,
         decoder: Decoder,
         upsamplers: Sequence[Upsampler] = (),
         *,
@@ -83,12 +94,16 @@ class UnCLIPPipeline:
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        device: torch.device | str | None = None,
         low_memory: bool = False,
     ) -> "UnCLIPPipeline":
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
         Args:
-            dtype: as for `to`; None is float32. `torch_dtype` is its old name.
+            dtype: of all but CLIP and a prior that chooses; None is float32, and bfloat16 for
+                Karlo's float16 files where the CPU has instructions for it. `torch_dtype` is its
+                old name.
+            device: where it will run; None is the CPU.
             low_memory: as `enable_low_memory`, from the beginning.
 
         Raises:
@@ -99,12 +114,37 @@ class UnCLIPPipeline:
         folder, source = find_model(
             model, revision=revision, local_files_only=local_files_only, token=token
         )
+        if is_karlo(folder):
+            return cls._from_karlo(
+                folder, source, dtype or torch_dtype, choose_device(device or "cpu"), low_memory
+            )
         read = read_model(folder)
         record = ModelRecord(name=read.name, hash=read.hash, source=source)
         pipe = cls(*build(read), record=record, metadata=metadata_of(read))
         if low_memory:
             pipe.enable_low_memory()
-        return pipe.to(dtype=dtype or torch_dtype or torch.float32)
+        return pipe.to(device=device, dtype=dtype or torch_dtype or torch.float32)
+
+    @classmethod
+    def _from_karlo(
+        cls,
+        folder: Path,
+        source: str | None,
+        dtype: torch.dtype | str | None,
+        device: torch.device,
+        low_memory: bool,
+    ) -> "UnCLIPPipeline":
+        """Loads Karlo, whatever its layout; in the precision it will have, to spare memory, or as
+        its files have it, which then wait there."""
+        opened = open_karlo(folder, None if source is None else source.rpartition("/")[2])
+        stored = stored_dtype(opened)
+        precision = _precision(stored if dtype is None else choose_dtype(dtype, device), device)
+        networks = build_karlo(opened, stored if low_memory else precision)
+        record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
+        pipe = cls(*networks, record=record)
+        if low_memory:
+            pipe.enable_low_memory()
+        return pipe.to(device, precision)
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
         """Writes a model folder, replacing an older model there; other files are kept.
@@ -160,14 +200,15 @@ class UnCLIPPipeline:
             else:
                 device = arg
         where = self.device if device is None else choose_device(device)
-        precision = self.dtype if dtype is None else choose_dtype(dtype, where)
+        precision = self.dtype if dtype is None else _precision(choose_dtype(dtype, where), where)
         if self._residency is not None:
             budget = self._residency.budget
             self._residency.end()
             self._residency = take_turns(self.model, where, precision, budget)
             return self
         self.clip.to(where)
-        self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
+        if self.prior is not None:
+            self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
         layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision, memory_format=layout)
@@ -293,7 +334,7 @@ class UnCLIPPipeline:
         image: Photo | Sequence[Photo],
         num_images_per_prompt: int = 1,
         *,
-        strength: str | float = "subtle",
+        strength: str | float | None = None,
         fit: str = "crop",
         seed: Seed = None,
         generator: Generators = None,
@@ -308,14 +349,15 @@ class UnCLIPPipeline:
         """Makes pictures that are like a picture, without any prompt; arguments as for a call.
 
         Args:
-            strength: how far from it, in [0, 1], `subtle` or `strong`.
+            strength: how far from it, in [0, 1], `subtle` or `strong`; None is subtle, and 0 where
+                there is no prior.
             fit: what makes the picture square: `crop`, `pad` or `stretch`.
 
         Raises:
             InputError: the picture, the strength or another argument cannot be used.
             NumericalError: a stage overflowed; there is no black picture.
         """
-        amount = parse_strength(strength)
+        amount = resolve_strength(strength, self.prior)
         sampling = self.settings(with_prior=False, **settings)
         count = check_count(num_images_per_prompt)
         embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
@@ -393,6 +435,7 @@ class UnCLIPPipeline:
                 the scale, another setting or the seed cannot be used.
         """
         sampling = self.settings(
+            with_prior=False,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             sampler=sampler,
@@ -429,6 +472,7 @@ class UnCLIPPipeline:
         """
         upsampler = stages.find_upsampler(self.model, images)
         sampling = self.settings(
+            with_prior=False,
             size=upsampler.config.image_size,
             super_res_num_inference_steps=num_inference_steps,
             super_res_sampler=sampler,
@@ -461,7 +505,18 @@ class UnCLIPPipeline:
                 raise
         finally:
             self._put_away()
-        return collector.output(self.prior.config.embed_dim, request.sampling.size)
+        return collector.output(self.decoder.config.embed_dim, request.sampling.size)
+
+
+def _precision(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Says so where a device computes in another precision than was asked for."""
+    computed = computed_dtype(dtype, device)
+    if computed != dtype:
+        warnings.warn(
+            f"{dtype_name(dtype)} is not computed on a CPU, {dtype_name(computed)} is in its place",
+            stacklevel=3,
+        )
+    return computed
 
 
 class UnCLIPImageVariationPipeline(UnCLIPPipeline):

@@ -6,10 +6,6 @@ No file can add to it, and nothing is imported because a file names it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
 import decoder.model
 import prior.model
 import upsamplers.model
@@ -18,6 +14,7 @@ from prior.model import Prior
 from unclip.checkpoint import StageFolder
 from unclip.clip.encoder import CLIP
 from unclip.clip.files import clip_from_stage, clip_to_stage
+from unclip.nn.initialise import NoFirstWeights
 from unclip.pipeline.folders import ModelStages
 from upsamplers.model import Upsampler
 
@@ -26,7 +23,8 @@ class Components(NamedTuple):
     """The networks of one model."""
 
     clip: CLIP
-    prior: Prior
+    prior: Prior | None
+    """None for a model of image variations alone."""
     decoder: Decoder
     upsamplers: tuple[Upsampler, ...]
 
@@ -35,32 +33,16 @@ Metadata = Mapping[str, Mapping[str, Any]]
 """What each stage's folder says of its training, by stage: `upsampler_0` is the first upsampler."""
 
 
-class _NoFirstWeights(TorchFunctionMode):
-    """Leaves out drawing and scaling first weights: all are loaded right after.
-
-    On the meta device that would import PyTorch's compiler, which takes longer than all the rest.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        if func in (Tensor.mul, Tensor.__mul__) and args[0].is_meta:
-            return args[0]
-        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
-
-
 def build(model: ModelStages) -> Components:
     """Builds all networks, in evaluation mode and float32.
 
     Raises:
         CheckpointError: weights and configuration of a stage disagree.
     """
-    with _NoFirstWeights():
+    with NoFirstWeights():
         return Components(
             clip_from_stage(model.clip.config, model.clip.tensors, model.clip.extra),
-            prior.model.from_stage(model.prior),
+            None if model.prior is None else prior.model.from_stage(model.prior),
             decoder.model.from_stage(model.decoder),
             tuple(upsamplers.model.from_stage(stage) for stage in model.upsamplers),
         )
@@ -78,7 +60,9 @@ def take_apart(components: Components, name: str, metadata: Metadata) -> ModelSt
     return ModelStages(
         name,
         StageFolder("clip", config, known("clip"), tensors, extra),
-        prior.model.to_stage(first.config, first.state_dict(), known("prior") | trained_on),
+        None
+        if first is None
+        else prior.model.to_stage(first.config, first.state_dict(), known("prior") | trained_on),
         decoder.model.to_stage(second.config, second.state_dict(), known("decoder") | trained_on),
         tuple(
             upsamplers.model.to_stage(
@@ -91,6 +75,7 @@ def take_apart(components: Components, name: str, metadata: Metadata) -> ModelSt
 
 def metadata_of(model: ModelStages) -> Metadata:
     """Returns what the stages' folders say of their training."""
-    named = {"clip": model.clip, "prior": model.prior, "decoder": model.decoder}
+    named = {"clip": model.clip, "decoder": model.decoder}
+    named |= {} if model.prior is None else {"prior": model.prior}
     named |= {f"upsampler_{number}": stage for number, stage in enumerate(model.upsamplers)}
     return {name: stage.metadata for name, stage in named.items()}

@@ -10,6 +10,7 @@ from unclip.errors import InputError
 from unclip.pipeline.quality import preset
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import as_list, is_list, whole_number
+from unclip.pipeline.stages import needed_prior
 from unclip.provenance.record import Sampling
 from upsamplers.model import Upsampler
 
@@ -58,7 +59,7 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
             raise InputError(f"{key} is no setting: {', '.join(Settings.__annotations__)} are")
         if not with_prior and key.startswith("prior_") and settings.get(key) is not None:
             raise InputError(f"got {key}, but no prior runs here: leave it out")
-    prior, decoder = model.prior.config, model.decoder.config
+    decoder = model.decoder.config
     sizes = sizes_of(model)
     size = _or(settings.get("size"), sizes[-1])
     if size not in sizes:
@@ -68,15 +69,19 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
     steps = _decoder(settings, "num_inference_steps", decoder.sampling.num_steps)
     guidance = _decoder(settings, "guidance_scale", decoder.sampling.guidance_scale)
     guidance = _check_scale("decoder", guidance)
-    prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
-    prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
-    prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
-    prior_guidance = _check_scale("prior", prior_guidance)
+    prior_steps, prior_guidance, candidates = None, None, None
+    if with_prior:
+        prior = needed_prior(model).config
+        prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
+        prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
+        prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
+        prior_guidance = _check_scale("prior", prior_guidance)
+        candidates = prior.sampling.candidates
     return Sampling(
         size=size,
-        prior_steps=prior_steps if with_prior else None,
-        prior_guidance=prior_guidance if with_prior else None,
-        candidates=prior.sampling.candidates if with_prior else None,
+        prior_steps=prior_steps,
+        prior_guidance=prior_guidance,
+        candidates=candidates,
         decoder_steps=_check_steps("decoder", steps, decoder.diffusion.num_timesteps),
         decoder_guidance=guidance,
         sampler=check_sampler(_or(settings.get("sampler"), decoder.sampling.sampler)),

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from decoder.sample import sample_images
+from prior.model import Prior
 from prior.sample import sample_image_embed
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import Noise
@@ -41,7 +42,8 @@ def encode_image(
     model: Components, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch dim"]:
     """Encodes pictures in [-1, 1], each alone."""
-    summon(model.clip.image)
+    if not model.clip.config.text_only:
+        summon(model.clip.image)
     embed = torch.cat([model.clip.encode_image(image[None].float()) for image in images])
     check_finite(embed, "clip")
     return embed
@@ -61,14 +63,19 @@ def run_prior(
 
     Args:
         null_text: the empty prompt's features; None encodes it.
+
+    Raises:
+        InputError: the model has no prior.
     """
+    prior = needed_prior(model)
     null_text = null_text if null_text is not None else encode_text(model, [""])
-    summon(model.prior)
-    with _watched(model.prior.proj_to_clip_embeddings, "prior"):
+    summon(prior)
+    dtype = prior.proj_in.weight.dtype
+    with _watched(prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
-            model.prior,
-            text,
-            null_text,
+            prior,
+            text.to(dtype=dtype),
+            null_text.to(dtype=dtype),
             noise=noise,
             num_steps=num_steps,
             guidance_scale=guidance_scale,
@@ -94,7 +101,7 @@ def run_decoder(
     Raises:
         InputError: the embeddings are not the model's, or not as many as the texts.
     """
-    dim = model.prior.config.embed_dim
+    dim = model.decoder.config.embed_dim
     if image_embed.dim() != 2 or image_embed.shape[1] != dim:
         got = tuple(image_embed.shape)
         raise InputError(f"got image embeddings of shape {got}, expected (batch, {dim})")
@@ -131,7 +138,8 @@ def run_upsampler(
     """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
     summon(upsampler.unet)
     device = upsampler.unet.conv_in.weight.device
-    with _watched(upsampler.unet, stage_name(upsampler)):
+    name = stage_name(upsampler)
+    with _watched(upsampler.unet, name), watch(upsampler.network(last=True), name):
         return upsample(
             upsampler,
             images.to(device).float(),
@@ -149,6 +157,20 @@ def _watched(network: nn.Module, stage: str) -> Iterator[None]:
     weight = next(network.parameters())
     with exact_kernels(weight.device, weight.dtype), watch(network, stage):
         yield
+
+
+def needed_prior(model: Components) -> Prior:
+    """Returns the prior.
+
+    Raises:
+        InputError: the model has none.
+    """
+    if model.prior is None:
+        raise InputError(
+            "this model makes variations of pictures alone, it has no prior: give it a picture, or "
+            "take a model of text to image, kakaobrain/karlo-v1-alpha for instance"
+        )
+    return model.prior
 
 
 def find_upsampler(model: Components, images: Tensor) -> Upsampler:

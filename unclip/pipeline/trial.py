@@ -41,7 +41,7 @@ class Trial:
         """Names judge, world and the other stages, for candidates of a kind, in 16 digits."""
         digest = hashlib.sha256(f"{self.judge.name} {self.world_name}".encode())
         for stage in (self.model.clip, self.model.prior, self.model.decoder):
-            if stage.stage != kind:
+            if stage is not None and stage.stage != kind:
                 digest.update(_weights_digest(stage))
         return digest.hexdigest()[:16]
 

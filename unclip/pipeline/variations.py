@@ -13,6 +13,17 @@ from unclip.errors import InputError
 PRESETS = {"subtle": 0.25, "strong": 0.6}
 
 
+def resolve_strength(strength: str | float | None, prior: Prior | None) -> float:
+    """Reads a strength; None is subtle, and 0 without a prior.
+
+    Raises:
+        InputError: it is none.
+    """
+    if strength is None:
+        return 0.0 if prior is None else PRESETS["subtle"]
+    return parse_strength(strength)
+
+
 def parse_strength(strength: str | float) -> float:
     """Reads `subtle`, `strong`, or a number in [0, 1].
 
@@ -31,13 +42,23 @@ def parse_strength(strength: str | float) -> float:
 
 @torch.inference_mode()
 def vary(
-    prior: Prior, image_embed: Float[Tensor, "batch dim"], strength: float, noise: Noise
+    prior: Prior | None, image_embed: Float[Tensor, "batch dim"], strength: float, noise: Noise
 ) -> Float[Tensor, "batch dim"]:
     """Mixes noise into embeddings: 0 keeps them, 1 gives those of unrelated pictures.
 
     It is mixed in the prior's whitened space, where every direction has the variance that real
     pictures have, and keeps that variance: the result is the embedding of some picture.
+
+    Raises:
+        InputError: the model has no prior, whose statistics tell what pictures are like.
     """
+    if strength == 0:
+        return image_embed.float()
+    if prior is None:
+        raise InputError(
+            f"strength is {strength}, but this model has no prior, whose statistics tell how "
+            "pictures vary: leave it out, or give 0"
+        )
     x = prior.whiten(image_embed.float())
     eps = noise(x.shape[1:]).to(x)
     return prior.unwhiten(math.sqrt(1 - strength**2) * x + strength * eps)

@@ -73,6 +73,10 @@ class ClipStage:
         self.merges = open_clip_merges() if config.merges is None else load_merges(config.merges)
         self.tokenizer = Tokenizer(self.merges, text.vocab_size, text.context_length, text.clean)
         seed = data_seed(config.train.seed, self.name)
+        if config.model.text_only:
+            raise ConfigError(
+                "clip: model.text_only is of models that others made: set it to false"
+            )
         size_px = config.model.image.image_size
         self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
         self.dataset = self.pictures.dataset

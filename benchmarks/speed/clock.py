@@ -1,0 +1,67 @@
+"""Time, per stage: what the process computed on a CPU, or CUDA's own events; and memory."""
+
+import resource
+import sys
+import time
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+
+
+class Clock(Protocol):
+    """One run's times; made at its beginning."""
+
+    def mark(self) -> None:
+        """Notes that a stage is done."""
+        ...
+
+    def seconds(self) -> tuple[float, ...]:
+        """Returns what passed between the marks."""
+        ...
+
+
+class CpuClock:
+    """CPU time of the process: what others do on the machine hardly shows in it."""
+
+    def __init__(self) -> None:
+        self.times = [time.process_time()]
+
+    def mark(self) -> None:
+        """Notes that a stage is done."""
+        self.times.append(time.process_time())
+
+    def seconds(self) -> tuple[float, ...]:
+        """Returns what passed between the marks."""
+        return tuple(b - a for a, b in pairwise(self.times))
+
+
+class CudaClock:
+    """Events in the stream: what the device waits for the host is in them."""
+
+    def __init__(self) -> None:
+        torch.cuda.synchronize()
+        self.events: list[torch.cuda.Event] = []
+        self.mark()
+
+    def mark(self) -> None:
+        """Notes that a stage is done."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.events.append(event)
+
+    def seconds(self) -> tuple[float, ...]:
+        """Waits for the device; returns what passed between the marks."""
+        torch.cuda.synchronize()
+        return tuple(a.elapsed_time(b) / 1e3 for a, b in pairwise(self.events))
+
+
+def start_clock(device: torch.device) -> Clock:
+    """Starts the device's clock."""
+    return CudaClock() if device.type == "cuda" else CpuClock()
+
+
+def peak_memory() -> int:
+    """Returns the process's largest resident memory so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
