@@ -1,5 +1,8 @@
 """A small picture to a large one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +14,7 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
-from unclip.nn.fast import fast
+from unclip.nn.fast import Run, fast
 from unclip.nn.graphs import step_recorder
 from unclip.nn.residency import summon
 from upsamplers.augmentation import augment
@@ -52,29 +55,26 @@ def upsample(
     schedule = build_schedule(config.diffusion)
     times = respace(times_below(schedule.num_timesteps, start), num_steps)
     steps = upsampler.modulations_of_steps(times, level)
-    last = upsampler.network(last=True)
-
-    def at_last(t: int) -> tuple[Tensor, ...]:
-        summon(last)
-        return steps[t] if last is upsampler.unet else last.modulations_of_steps([t], None)[t]
-
     x = noise((3, *low_res.shape[-2:])).to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
     name, record = sampler or defaults.sampler, step_recorder(upsampler)
+    last = upsampler.network(last=True)
     with fast(upsampler.unet) as run, fast(last) as run_last:
 
-        def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
-            return run(torch.cat([x.to(dtype), low_res], dim=1), modulations)
+        def prepared(run: Run, at: Callable[[int], Any], name: str = "") -> Prepared:
+            def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
+                return run(torch.cat([x.to(dtype), low_res], dim=1), modulations)
 
-        def call_last(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
-            return run_last(torch.cat([x.to(dtype), low_res], dim=1), modulations)
+            return Prepared(call, at, low_res, name)
 
-        network = LastStep(
-            Prepared(call, steps.__getitem__, low_res),
-            Prepared(call_last, at_last, low_res, name="last"),
-            times[-1],
-        )
+        def at_last(t: int) -> tuple[Tensor, ...]:
+            summon(last)
+            return last.modulations_of_steps([t], None)[t]
+
+        network = prepared(run, steps.__getitem__)
+        if last is not upsampler.unet:
+            network = LastStep(network, prepared(run_last, at_last, "last"), times[-1])
         denoiser = Denoiser(network, schedule, config.diffusion)
         x = run_steps(name, denoiser, x, times, noise, record, callback=callback)
     return x.clamp(-1, 1)
