@@ -1,5 +1,7 @@
 """Networks that take turns: who is where, in which precision, and what is given back."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,7 @@ def dtypes(network: nn.Module) -> set[torch.dtype]:
 
 def test_one_network_at_a_time_has_the_device_s_precision(networks: list[nn.Module]) -> None:
     before = [[p.clone() for p in network.parameters()] for network in networks]
-    taking_turns(networks)
+    residency = taking_turns(networks)
     for _ in range(2):
         for network in networks:
             summon(network)
@@ -57,10 +59,12 @@ def test_one_network_at_a_time_has_the_device_s_precision(networks: list[nn.Modu
     for network, weights in zip(networks[:2], before, strict=False):
         for parameter, weight in zip(network.parameters(), weights, strict=True):
             assert torch.equal(parameter, weight)
+    assert residency.current is not None
+    assert residency.current.network is networks[2]
 
 
 def test_in_inference_mode_too(networks: list[nn.Module]) -> None:
-    taking_turns(networks)
+    residency = taking_turns(networks)
     x = torch.randn(2, WIDTH)
     with torch.inference_mode():
         for network in networks:
@@ -69,6 +73,7 @@ def test_in_inference_mode_too(networks: list[nn.Module]) -> None:
     for network in networks:
         summon(network)
         assert not next(network.parameters()).is_inference()
+    residency.end()
 
 
 def test_its_numbers_are_those_of_a_network_at_home(networks: list[nn.Module]) -> None:
@@ -136,13 +141,24 @@ def test_what_was_written_into_weights_is_kept(tmp_path: Path) -> None:
         load_tensors(network, read_tensors(tmp_path / "w.safetensors"), "w")
     with torch.no_grad():
         networks[0].weight.mul_(2)
-    taking_turns(networks, torch.float32)
+    residency = taking_turns(networks, torch.float32)
     summon(networks[1])
     with torch.no_grad():
         networks[1].weight.mul_(3)
     for factor, network in ((2, networks[0]), (3, networks[1])):
         summon(network)
         assert torch.equal(network.weight, source.weight * factor)
+    residency.end()
+
+
+def test_networks_that_nobody_holds_are_gone() -> None:
+    networks = layers()
+    residency = taking_turns(networks)
+    summon(networks[0])
+    gone = weakref.ref(networks[0]), weakref.ref(residency)
+    del networks, residency
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
 
 
 def test_what_was_sent_ahead_is_taken_by_its_network_alone() -> None:

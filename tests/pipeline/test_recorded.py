@@ -1,6 +1,8 @@
 """Whole pictures by recorded steps, as on CUDA, with a recorder that works on a CPU."""
 
+import gc
 import math
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,3 +68,13 @@ def test_a_replay_is_watched_too(recorded: UnCLIPPipeline) -> None:
     with torch.no_grad():
         recorded.decoder.unet.conv_out.bias[0] = 0.1
     assert recorded("x", seed=0, size=64).images
+
+
+def test_a_model_that_nobody_holds_is_gone(recorded: UnCLIPPipeline, tiny_model: Path) -> None:
+    pipe = UnCLIPPipeline.from_pretrained(tiny_model)
+    pipe("x", seed=0, size=64)
+    assert len(graphs_of(pipe.decoder)) == 1
+    gone = weakref.ref(pipe.decoder), weakref.ref(pipe.prior)
+    del pipe
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]

@@ -76,8 +76,6 @@ class _Graph:
     replay: Callable[[], object]
     answers: list[Tensor]
     structure: Structure
-    function: Callable[..., Any]
-    """Keeps alive what it reads beside its arguments."""
 
 
 @dataclass
@@ -99,7 +97,9 @@ class GraphCache:
         only the first argument's may be written into between calls.
 
         Args:
-            function: of tensors that are in its arguments, or always in the same place.
+            function: of tensors that are in its arguments, or that stay in the same place as long
+                as the network does. It is not kept: what holds a network must not be held by its
+                own cache, or neither would ever be gone.
             key: tells functions apart; those of equal keys must do the same.
         """
         if _recording.get():
@@ -149,7 +149,7 @@ class GraphCache:
                 replay, answers = self.recorder(run)
         finally:
             _recording.reset(token)
-        graph = _Graph(buffers, [(None, 0)] * len(buffers), replay, answers, shapes[0], function)
+        graph = _Graph(buffers, [(None, 0)] * len(buffers), replay, answers, shapes[0])
         # A recording runs nothing by itself, and a warm-up may have written into its arguments.
         _fill(graph, tensors, first)
         replay()

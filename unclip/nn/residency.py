@@ -6,6 +6,7 @@ while the one before it runs, where both fit. Whoever runs a network calls `summ
 does nothing for networks that live on their device.
 """
 
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class Residency:
                 parameter.data = _waiting(parameter, self.device)
             self._host[resident.network] = [parameter.data for parameter in parameters]
             self._versions[resident.network] = [parameter._version for parameter in parameters]
-            _residencies[resident.network] = self
+            _residencies[resident.network] = weakref.ref(self)
 
     @torch.inference_mode(False)
     def bring(self, network: nn.Module) -> None:
@@ -127,19 +128,25 @@ def sent_ahead(residents: Sequence[Resident], resident: Resident, budget: int) -
     return following if needed <= budget else None
 
 
-_residencies: "WeakKeyDictionary[nn.Module, Residency]" = WeakKeyDictionary()
+_residencies: "WeakKeyDictionary[nn.Module, weakref.ref[Residency]]" = WeakKeyDictionary()
+"""Whoever holds the networks holds the residency, too: here it would keep them alive."""
 
 
 def summon(network: nn.Module) -> None:
     """Brings a network that comes and goes to its device; any other one is there already."""
-    residency = _residencies.get(network)
+    residency = _residency_of(network)
     if residency is not None:
         residency.bring(network)
 
 
 def comes_and_goes(network: nn.Module) -> bool:
     """Whether any part of a network has its weights elsewhere between runs."""
-    return any(part in _residencies for part in network.modules())
+    return any(_residency_of(part) is not None for part in network.modules())
+
+
+def _residency_of(network: nn.Module) -> Residency | None:
+    reference = _residencies.get(network)
+    return None if reference is None else reference()
 
 
 def _waiting(parameter: nn.Parameter, device: torch.device) -> Tensor:

@@ -33,11 +33,10 @@ def stage_bytes(model: Components, *, rows: int = 1) -> dict[str, int]:
     """
     clip = model.clip
     ids = torch.zeros(rows, clip.config.text.context_length, dtype=torch.int64, device="meta")
-    found = {
-        "clip text": _bytes(clip.text, lambda: clip.text(ids)),
-        "prior": _bytes(model.prior, lambda: _step_prior(model.prior, rows)),
-        "decoder": _bytes(model.decoder, lambda: _step_decoder(model.decoder, rows)),
-    }
+    found = {"clip text": _bytes(clip.text, lambda: clip.text(ids))}
+    if (prior := model.prior) is not None:
+        found["prior"] = _bytes(prior, lambda: _step_prior(prior, rows))
+    found["decoder"] = _bytes(model.decoder, lambda: _step_decoder(model.decoder, rows))
     for upsampler in model.upsamplers:
         found[f"upsampler_{upsampler.config.image_size}"] = _bytes(
             upsampler, lambda upsampler=upsampler: _enlarge(upsampler, rows)

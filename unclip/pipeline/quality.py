@@ -53,7 +53,7 @@ def preset(
         "sampler": DRAFT_SAMPLER,
         "guidance_interval": DRAFT_GUIDANCE,
     }
-    if with_prior:
+    if with_prior and model.prior is not None:
         steps = model.prior.config.sampling.num_steps
         settings["prior_num_inference_steps"] = _fewer(steps, DRAFT_STEPS, DRAFT_LEAST_STEPS)
     if running:
