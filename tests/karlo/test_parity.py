@@ -127,8 +127,8 @@ def latents(pair: Pair, count: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "prior_latents": torch.randn(count, 32, generator=seeded(11)),
         "decoder_latents": torch.randn(count, 3, size, size, generator=seeded(12)),
-        # As in `test_image_variations`: no draw that rounding decides.
-        "super_res_latents": torch.randn(count, 3, large, large, generator=seeded(17)),
+        # Of these no value meets the network's first guess so nearly that rounding decides.
+        "super_res_latents": torch.randn(count, 3, large, large, generator=seeded(14)),
     }
     if pair.ours.prior is None:
         del found["prior_latents"]
