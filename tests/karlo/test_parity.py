@@ -69,7 +69,9 @@ def compare(pair: Pair, ours: dict[str, Any], theirs: dict[str, Any]) -> UnCLIPP
 
     with steps_of(pair.theirs) as made:
         expected = pair.theirs(output_type="np", **theirs).images
-    call: dict[str, Any] = pair.ours.variations if "image" in ours or "image_embeddings" in ours else pair.ours
+    call: dict[str, Any] = (
+        pair.ours.variations if "image" in ours or "image_embeddings" in ours else pair.ours
+    )
     output = call(output_type="np", callback_on_step_end=look, **ours)
 
     assert seen.keys() == made.keys()
