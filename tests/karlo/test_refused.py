@@ -184,7 +184,7 @@ def test_preparing_pictures(variations: Path, changes: dict[str, Any], named: st
 
 
 def change_weights(
-    folder: Path, component: str, change: Callable[[dict[str, torch.Tensor]], None]
+    folder: Path, component: str, change: Callable[[dict[str, torch.Tensor]], object]
 ) -> Path:
     path = folder / component / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
