@@ -132,7 +132,7 @@ def test_info(unclip: Command, karlo: str) -> None:
     assert data["memory"]["float32"] == data["bytes"]
     done = unclip("info", karlo)
     assert "licence: creativeml-openrail-m" in done.out
-    assert "MB in float16" in done.out
+    assert f"memory: {data['bytes'] / 1e6:,.1f} MB in float32, " in done.out
 
 
 @pytest.mark.parametrize("verb", ["generate", "info"])

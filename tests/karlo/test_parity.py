@@ -69,7 +69,9 @@ def compare(pair: Pair, ours: dict[str, Any], theirs: dict[str, Any]) -> UnCLIPP
 
     with steps_of(pair.theirs) as made:
         expected = pair.theirs(output_type="np", **theirs).images
-    call = pair.ours.variations if "image" in ours or "image_embeddings" in ours else pair.ours
+    call: dict[str, Any] = (
+        pair.ours.variations if "image" in ours or "image_embeddings" in ours else pair.ours
+    )
     output = call(output_type="np", callback_on_step_end=look, **ours)
 
     assert seen.keys() == made.keys()
@@ -91,7 +93,7 @@ def compare(pair: Pair, ours: dict[str, Any], theirs: dict[str, Any]) -> UnCLIPP
     [(4.0, 8.0), (1.0, 3.0), (3.0, 1.0), (1.0, 1.0), (0.5, 3.0)],
 )
 def test_text_to_image(prompts: Pair, prior_scale: float, decoder_scale: float) -> None:
-    call = STEPS | PRIOR_STEPS
+    call: dict[str, Any] = STEPS | PRIOR_STEPS
     call |= {"prior_guidance_scale": prior_scale, "decoder_guidance_scale": decoder_scale}
     compare(
         prompts,
@@ -110,7 +112,7 @@ def test_its_defaults_are_those_of_diffusers(prompts: Pair) -> None:
 
 
 def test_a_generator_each(prompts: Pair) -> None:
-    call = {"prompt": TEXTS} | STEPS | PRIOR_STEPS
+    call: dict[str, Any] = {"prompt": TEXTS} | STEPS | PRIOR_STEPS
     output = compare(
         prompts,
         call | {"generator": [seeded(7), seeded(8)]},
@@ -120,9 +122,9 @@ def test_a_generator_each(prompts: Pair) -> None:
     assert np.abs(alone.images[0] - output.images[1]).max() <= TOLERANCE
 
 
-def latents(pair: Pair, count: int) -> dict[str, Tensor]:
+def latents(pair: Pair, count: int) -> dict[str, Any]:
     size, large = pair.ours.sizes
-    found = {
+    found: dict[str, Any] = {
         "prior_latents": torch.randn(count, 32, generator=seeded(11)),
         "decoder_latents": torch.randn(count, 3, size, size, generator=seeded(12)),
         "super_res_latents": torch.randn(count, 3, large, large, generator=seeded(13)),
@@ -136,7 +138,7 @@ def latents(pair: Pair, count: int) -> dict[str, Tensor]:
 def test_latents_that_are_given_are_not_drawn(prompts: Pair, given: str) -> None:
     some = latents(prompts, 2)
     some = some if given == "all" else {given: some[given]}
-    call = {"prompt": TEXTS} | STEPS | PRIOR_STEPS
+    call: dict[str, Any] = {"prompt": TEXTS} | STEPS | PRIOR_STEPS
     compare(prompts, call | some | {"generator": seeded()}, call | some | {"generator": seeded()})
 
 
@@ -147,8 +149,8 @@ def test_an_encoded_prompt_is_the_prompt(prompts: Pair) -> None:
     )
     with torch.no_grad():
         encoded = theirs.text_encoder(tokens.input_ids)
-    call = STEPS | PRIOR_STEPS | latents(prompts, 2)
-    given = {
+    call: dict[str, Any] = STEPS | PRIOR_STEPS | latents(prompts, 2)
+    given: dict[str, Any] = {
         "text_model_output": (encoded.text_embeds, encoded.last_hidden_state),
         "text_attention_mask": tokens.attention_mask.bool(),
     }
@@ -178,7 +180,7 @@ def picture(seed: int, size: int = 32) -> Image.Image:
 
 @pytest.mark.parametrize("scale", [8.0, 1.5, 1.0])
 def test_image_variations(pictures: Pair, scale: float) -> None:
-    call = STEPS | {"decoder_guidance_scale": scale, "num_images_per_prompt": 2}
+    call: dict[str, Any] = STEPS | {"decoder_guidance_scale": scale, "num_images_per_prompt": 2}
     call |= {"image": [picture(1), picture(2)]}
     compare(pictures, call | {"generator": seeded()}, call | {"generator": seeded()})
 
@@ -187,7 +189,7 @@ def test_variations_with_latents_and_embeddings(pictures: Pair) -> None:
     with torch.no_grad():
         pixels = pictures.theirs.feature_extractor(picture(1), return_tensors="pt").pixel_values
         embeds = pictures.theirs.image_encoder(pixels).image_embeds
-    call = STEPS | {"image_embeddings": embeds} | latents(pictures, 1)
+    call: dict[str, Any] = STEPS | {"image_embeddings": embeds} | latents(pictures, 1)
     output = compare(pictures, call | {"generator": seeded()}, call | {"generator": seeded()})
     again = UnCLIPImageVariationPipeline(*pictures.ours.model)(
         picture(1), generator=seeded(), output_type="np", **STEPS, **latents(pictures, 1)
@@ -213,7 +215,7 @@ def test_seed_or_generator(prompts: Pair, pictures: Pair) -> None:
 
 
 def test_a_seed_is_its_own_whatever_stands_beside_it(prompts: Pair) -> None:
-    call = STEPS | PRIOR_STEPS | {"output_type": "np"}
+    call: dict[str, Any] = STEPS | PRIOR_STEPS | {"output_type": "np"}
     both = prompts.ours(TEXTS, seed=[4, 5], **call)
     alone = prompts.ours(TEXTS[1], seed=5, **call)
     assert np.abs(both.images[1] - alone.images[0]).max() <= TOLERANCE
@@ -272,7 +274,7 @@ def test_the_comparison_sees_every_stage(prompts: Pair) -> None:
     plain._modules = {**plain._modules, "unet": copy.deepcopy(plain.unet)}
     with torch.no_grad():
         plain.unet.conv_out.bias.add_(0.02)
-    call = STEPS | PRIOR_STEPS | {"output_type": "np"}
+    call: dict[str, Any] = STEPS | PRIOR_STEPS | {"output_type": "np"}
     own = prompts.ours("lower", generator=seeded(), **call).images
     for changed in (
         model._replace(upsamplers=(swapped,)),

@@ -37,7 +37,7 @@ def check(images: np.ndarray, expected: list[float], count: int = 1) -> None:
 
 
 def test_prompt(removed_prompts: Pair) -> None:
-    call = STEPS | {"prior_num_inference_steps": 2}
+    call: dict[str, Any] = STEPS | {"prior_num_inference_steps": 2}
     output = removed_prompts.ours("horse", generator=seeded(), **call)
     check(output.images, PROMPT)
     again = removed_prompts.ours("horse", generator=seeded(), return_dict=False, **call)
@@ -79,7 +79,7 @@ def test_pictures(removed_pictures: Pair) -> None:
 @pytest.mark.parametrize("batch", [2, 3])
 def test_a_batch_gives_what_each_alone_does(removed_prompts: Pair, batch: int) -> None:
     """Theirs allowed a difference of 9.8e-3."""
-    call = STEPS | {"prior_num_inference_steps": 2}
+    call: dict[str, Any] = STEPS | {"prior_num_inference_steps": 2}
     alone = removed_prompts.ours("horse", seed=0, **call).images[0]
     together = removed_prompts.ours(["horse"] * batch, seed=0, **call).images[0]
     assert np.abs(alone - together).max() < 9.8e-3

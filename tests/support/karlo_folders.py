@@ -262,3 +262,22 @@ def pair(theirs: Any, folder: Path) -> Pair:
     """Saves diffusers' pipeline, and loads it as ours."""
     theirs.save_pretrained(folder)
     return Pair(theirs, Ours.from_pretrained(folder), folder)
+
+
+def make(folder: str) -> None:
+    """Writes `prompts`, `pictures` and an `upsampler` of ours that goes on from them."""
+    import tiny_model
+
+    import upsamplers.model
+    from unclip.checkpoint import save_stage
+
+    root = Path(folder)
+    tokenizer = write_tokenizer(root / "tokenizer")
+    for name, pipeline in (("prompts", text_to_image), ("pictures", image_variation)):
+        pipe = pipeline(KARLO, tokenizer)
+        randomise(pipe.components)
+        pipe.save_pretrained(root / name)
+    network = upsamplers.model.Upsampler(tiny_model.upsampler_config(32, 128))
+    tiny_model.randomise(network, 9)
+    stage = upsamplers.model.to_stage(network.config, network.state_dict(), {})
+    save_stage(root / "upsampler", stage)

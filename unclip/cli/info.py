@@ -110,7 +110,9 @@ def _memory(sizes: dict[str, int]) -> str:
 def _print(report: Report, facts: dict[str, Any], indent: str = "") -> None:
     """Prints facts as lines of key and value."""
     for key, value in facts.items():
-        if isinstance(value, dict):
+        if key == "memory":
+            report.line(f"{indent}memory: {_memory(value)}")
+        elif isinstance(value, dict):
             report.line(f"{indent}{key}:")
             _print(report, value, indent + "  ")
         elif key == "stages":
@@ -120,7 +122,5 @@ def _print(report: Report, facts: dict[str, Any], indent: str = "") -> None:
                     f"{stage['bytes']:,} bytes, {', '.join(stage['dtypes'])}; "
                     f"{_memory(stage['memory'])}"
                 )
-        elif key == "memory":
-            report.line(f"{indent}memory: {_memory(value)}")
         else:
             report.line(f"{indent}{key}: {'none' if value is None else value}")
