@@ -7,4 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-exec timeout 240 "${PYTHON:-python3}" -m benchmarks.against_diffusers check "$@"
+timeout 240 "${PYTHON:-python3}" -m benchmarks.against_diffusers check "$@" && exit
+code=$?
+if ((code == 124)); then echo "error: it took longer than four minutes" >&2; fi
+exit "$code"

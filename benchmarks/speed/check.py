@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.pocket_page.markdown import table
 from benchmarks.speed.compare import MAX_ERROR, MIN_PSNR, compare
 from benchmarks.speed.engine import DTYPES, Dtype, Task, choose_device, prompts
 from benchmarks.speed.machine import ROOT, machine, versions
@@ -185,25 +184,27 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
 
 
 def run_checks(options: argparse.Namespace) -> str:
-    """Makes all checks; returns their table.
+    """Makes all checks, and prints each as soon as it is made; returns how many there were.
 
     Raises:
-        NumericalError: one failed; the table is in the message's place before it.
+        NumericalError: one failed.
     """
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     folder = write_weights(options.weights, find_shape(options.shape))
+    print(f"{machine(device).name}; {', '.join(f'{k} {v}' for k, v in versions())}", flush=True)
+    verdicts = {}
     with _no_tf32():
         bench = Bench(folder, options.shape, device)
-        outcomes = [_make(name, check, bench) for name, check in CHECKS.items()]
-    rows = [[o.name, o.verdict, o.detail, f"{o.seconds:.1f}"] for o in outcomes]
-    about = f"{machine(device).name}; {', '.join(f'{k} {v}' for k, v in versions())}"
-    text = f"{about}\n\n{table(['check', '', 'found', 's'], rows)}"
-    failed = [outcome.name for outcome in outcomes if outcome.verdict == "FAILED"]
+        for name, check in CHECKS.items():
+            found = _make(name, check, bench)
+            verdicts[name] = found.verdict
+            print(f"{found.verdict:9} {name} ({found.seconds:.1f} s): {found.detail}", flush=True)
+    failed = [name for name, verdict in verdicts.items() if verdict == "FAILED"]
     if failed:
-        print(text)
-        raise NumericalError(f"{len(failed)} of {len(outcomes)} checks failed: {', '.join(failed)}")
-    return text
+        raise NumericalError(f"{len(failed)} of {len(verdicts)} checks failed: {', '.join(failed)}")
+    count = list(verdicts.values()).count("ok")
+    return f"{count} checks are ok, {len(verdicts) - count} were left out"
 
 
 @contextmanager
