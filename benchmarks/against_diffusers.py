@@ -32,7 +32,8 @@ from unclip.errors import run_command
 def parser() -> argparse.ArgumentParser:
     """Returns the command's options."""
     found = argparse.ArgumentParser(
-        prog="python -m benchmarks.against_diffusers", description=__doc__.partition("\n\n")[0]
+        prog="python -m benchmarks.against_diffusers",
+        description=(__doc__ or "").partition("\n\n")[0],
     )
     verbs = found.add_subparsers(dest="verb", required=True)
 

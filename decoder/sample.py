@@ -35,6 +35,7 @@ def sample_images(
     guidance_interval: tuple[float, float] | None = None,
     eta: float = 0.0,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 height width"] | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Samples pictures in [-1, 1] from image embeddings (neither normalised nor whitened).
 
@@ -44,6 +45,7 @@ def sample_images(
         num_steps, guidance_scale, sampler: None takes the checkpoint's defaults.
         guidance_interval: fractions of the time outside of which guidance is off; None as well.
         eta: noise of the DDIM sampler, 0 deterministic, 1 ancestral.
+        latents: the first noise; None draws it.
 
     Raises:
         ConfigError: the decoder has no learned text null and `null_text` is missing.
@@ -58,7 +60,8 @@ def sample_images(
     both = _condition(decoder, image_embed, text, null_text, guided=scale != 1)
 
     size = decoder.config.image_size
-    x = noise((3, size, size)).to(image_embed.device)
+    x = noise((3, size, size)) if latents is None else latents.float()
+    x = x.to(image_embed.device)
     name, record = sampler or defaults.sampler, step_recorder(decoder)
     with fast(decoder.unet) as run:
         network = _network(decoder, run, both, len(x), times, scale, interval)

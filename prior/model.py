@@ -87,12 +87,6 @@ class Prior(nn.Module):
         """Reads the prediction from the last token after the transformer, the query."""
         return self.proj_to_clip_embeddings(self.norm_out(tokens[:, -1]))
 
-    def cast(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Moves the network; the whitening stays in float32, which embeddings are undone with."""
-        mean, std = self.clip_mean, self.clip_std
-        self.to(device, dtype)
-        self.clip_mean, self.clip_std = (x.to(device, torch.float32) for x in (mean, std))
-
     def whiten(self, image_embed: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """Gives every dimension mean 0 and standard deviation 1 over the training pictures."""
         return (image_embed - self.clip_mean) / self.clip_std

@@ -64,6 +64,7 @@ def sample_image_embed(
     guidance_scale: float | None = None,
     candidates: int | None = None,
     callback: Callback | None = None,
+    latents: Float[Tensor, "rows dim"] | None = None,
 ) -> Float[Tensor, "batch dim"]:
     """Samples CLIP image embeddings (not normalised, not whitened) for a batch of texts.
 
@@ -72,6 +73,7 @@ def sample_image_embed(
             branch.
         noise: gives (batch, dim) draws, one picture's rows independent of its neighbours.
         num_steps, guidance_scale, candidates: None takes the checkpoint's defaults.
+        latents: the first noise, a row a candidate; None draws it.
     """
     defaults = prior.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
@@ -86,7 +88,8 @@ def sample_image_embed(
 
     # Ancestral sampling in whitened space.
     draws = CandidateNoise(noise, candidates)
-    x = draws((prior.config.embed_dim,)).to(text.embed.device)
+    x = draws((prior.config.embed_dim,)) if latents is None else latents.float()
+    x = x.to(text.embed.device)
     x = run_steps("ddpm", denoiser, x, times, draws, step_recorder(prior), callback=callback)
     embeds = prior.unwhiten(x.float())
     return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for command, package in DEBIAN_PACKAGES.items():
         if item.get_closest_marker(f"requires_{command}") and shutil.which(command) is None:
             pytest.skip(f"{command} is not installed: apt-get install {package}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered for a user (licences that were told) is none of this home's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 class TinyChain(NamedTuple):
@@ -103,3 +111,15 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tiny")
     make_model(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def karlo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Karlo in diffusers' layout, tiny and random, of 8 and 32 px. Not to be changed."""
+    from karlo_folders import KARLO, randomise, text_to_image, write_tokenizer
+
+    root = tmp_path_factory.mktemp("karlo_folder")
+    pipe = text_to_image(KARLO, write_tokenizer(root / "tokenizer"))
+    randomise(pipe.components)
+    pipe.save_pretrained(root / "karlo")
+    return root / "karlo"

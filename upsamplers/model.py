@@ -62,6 +62,10 @@ class Upsampler(nn.Module):
         self, times: Sequence[int], level: float | None
     ) -> dict[int, tuple[Tensor, ...]]:
         """Computes the `modulations` of all sampling steps, by time, one row for all pictures."""
+        last = self.network(last=True)
+        if last is not self.unet:
+            steps = self.unet.modulations_of_steps(times[:-1], None) if len(times) > 1 else {}
+            return steps | last.modulations_of_steps(times[-1:], None)
         if level is None:
             return self.unet.modulations_of_steps(times, None)
         told = torch.tensor([level], device=self.unet.conv_in.weight.device)

@@ -1,6 +1,7 @@
 """A small picture to a large one."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
-from unclip.nn.fast import Run, fast
+from unclip.nn.fast import fast
 from unclip.nn.graphs import step_recorder
 from unclip.nn.residency import summon
 from upsamplers.augmentation import augment
@@ -31,6 +32,7 @@ def upsample(
     sampler: SamplerName | None = None,
     start: float = 1.0,
     callback: Callback | None = None,
+    latents: Float[Tensor, "batch 3 large_height large_width"] | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1] by the upsampler's factor.
 
@@ -39,6 +41,7 @@ def upsample(
         num_steps, sampler: None takes the checkpoint's defaults.
         start: fraction of the time, in (0, 1], at which sampling begins: below 1 from the enlarged
             picture, noised as far as that time has it (SDEdit, arXiv 2108.01073), else from noise.
+        latents: the first noise; None draws it.
     """
     config, defaults = upsampler.config, upsampler.config.sampling
     num_steps = defaults.num_steps if num_steps is None else num_steps
@@ -55,26 +58,31 @@ def upsample(
     schedule = build_schedule(config.diffusion)
     times = respace(times_below(schedule.num_timesteps, start), num_steps)
     steps = upsampler.modulations_of_steps(times, level)
-    x = noise((3, *low_res.shape[-2:])).to(images.device)
+    x = noise((3, *low_res.shape[-2:])) if latents is None else latents.float()
+    x = x.to(images.device)
     if start < 1:
         x = q_sample(schedule, enlarge(clean.float(), config.factor), times[0], x)
     name, record = sampler or defaults.sampler, step_recorder(upsampler)
     last = upsampler.network(last=True)
-    with fast(upsampler.unet) as run, fast(last) as run_last:
+    with ExitStack() as stack:
+        runs = {"": stack.enter_context(fast(upsampler.unet))}
 
-        def prepared(run: Run, at: Callable[[int], Any], name: str = "") -> Prepared:
+        def prepared(at: Callable[[int], Any], name: str = "") -> Prepared:
             def call(x: Tensor, modulations: tuple[Tensor, ...], low_res: Tensor) -> Tensor:
-                return run(torch.cat([x.to(dtype), low_res], dim=1), modulations)
+                return runs[name](torch.cat([x.to(dtype), low_res], dim=1), modulations)
 
             return Prepared(call, at, low_res, name)
 
         def at_last(t: int) -> tuple[Tensor, ...]:
+            # What the first network took is given back before.
+            stack.close()
             summon(last)
+            runs["last"] = stack.enter_context(fast(last))
             return last.modulations_of_steps([t], None)[t]
 
-        network = prepared(run, steps.__getitem__)
+        network = prepared(steps.__getitem__)
         if last is not upsampler.unet:
-            network = LastStep(network, prepared(run_last, at_last, "last"), times[-1])
+            network = LastStep(network, prepared(at_last, "last"), times[-1])
         denoiser = Denoiser(network, schedule, config.diffusion)
         x = run_steps(name, denoiser, x, times, noise, record, callback=callback)
     return x.clamp(-1, 1)

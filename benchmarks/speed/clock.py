@@ -1,6 +1,7 @@
 """Time, per stage: what the process computed on a CPU, or CUDA's own events; and memory."""
 
 import resource
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -73,3 +74,34 @@ def peak_memory() -> int:
         pass
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class DeviceMemory:
+    """What an engine takes of a GPU on which others hold memory, too; made before it is loaded."""
+
+    def __init__(self) -> None:
+        self._before = torch.cuda.memory_allocated()
+        self._own = 0
+
+    def loaded(self) -> None:
+        """Notes that it is loaded."""
+        self._own = torch.cuda.memory_allocated() - self._before
+
+    def start(self) -> None:
+        """Notes that it begins to paint."""
+        torch.cuda.reset_peak_memory_stats()
+        self._before = torch.cuda.memory_allocated()
+
+    def peak(self) -> int:
+        """Returns its weights and the most that was added since `start`."""
+        return self._own + torch.cuda.max_memory_allocated() - self._before
+
+
+def gpu_clocks() -> str | None:
+    """Returns the GPU's clocks as nvidia-smi says; None where it doesn't."""
+    query = ["nvidia-smi", "--query-gpu=clocks.sm,clocks.mem", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

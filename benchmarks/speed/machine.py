@@ -74,7 +74,7 @@ def _cpu(key: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
 
 
-def limits(device: torch.device, runs: int = 9) -> tuple[Limit, ...]:
+def limits(device: torch.device, runs: int = 5) -> tuple[Limit, ...]:
     """Returns what the device can do: known of an H200, measured on a CPU."""
     if device.type == "cuda":
         if "H200" not in torch.cuda.get_device_name(device):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.speed.clock import DeviceMemory, gpu_clocks
 from benchmarks.speed.cold import measure_cold
 from benchmarks.speed.compare import compare
 from benchmarks.speed.counts import watch
@@ -53,20 +54,27 @@ def run(options: argparse.Namespace) -> str:
     )
     record = _begin(options.out, about, kinds, options.again)
     say = _speaker(options.quiet)
-    engines = {}
+    engines, memory = {}, {}
     for kind in kinds:
         say(f"loading {kind.name}")
+        if device.type == "cuda":
+            memory[kind.name] = DeviceMemory()
         engines[kind.name] = kind.open(folder, device)
+        if kind.name in memory:
+            memory[kind.name].loaded()
     if not record.rows:
         if options.cold:
             say("fresh processes")
-        record = _describe(record, shape, folder, kinds, engines, device, options.cold, say)
+        record = _describe(record, shape, folder, kinds, engines, memory, device, options.cold, say)
         write_record(options.out, record)
     rounds = range(len(record.rounds), options.rounds)
     for turn in measure_rounds(
         engines, device, shape.steps, options.batch, rounds, options.warmups, say
     ):
         record = replace(record, rounds=(*record.rounds, turn))
+        write_record(options.out, record)
+    if device.type == "cuda":
+        record = replace(record, clocks=gpu_clocks())
         write_record(options.out, record)
     found = problems(record, options.rounds)
     verdict = "\n".join(f"VOID: {problem}" for problem in found) or "The run holds."
@@ -98,6 +106,7 @@ def _describe(
     folder: Path,
     kinds: list[Kind],
     engines: dict[str, Engine],
+    memory: dict[str, DeviceMemory],
     device: torch.device,
     cold: bool,
     say: Callable[[str], None],
@@ -115,7 +124,9 @@ def _describe(
         say(f"comparing {kind.name}")
         if device.type == "cuda":
             engine.paint(task, lambda: None)  # what compiles or captures doesn't count
-        own = isinstance(engine, Ours)
+        own, held = isinstance(engine, Ours), memory.get(kind.name)
+        if held:
+            held.start()
         seen = watch(engine, task, device, profiled=own)
         if reference is None:
             reference = seen.images  # the reference comes first, and is float32 on a CPU
@@ -126,6 +137,7 @@ def _describe(
             compared=compare(seen.images, reference, kind.dtype, kind.equal_output),
             calls=seen.calls,
             profile=seen.profile,
+            peak_bytes=held.peak() if held else None,
         )
         if own:
             row = replace(row, call_seconds=_whole_call(engine, task, seen.images, device))

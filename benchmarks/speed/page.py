@@ -90,12 +90,14 @@ def _section(name: str, record: Record) -> str:
     unit = "CPU time of one process" if about.device == "cpu" else "CUDA events"
     threads = f", {machine.threads} thread(s)" if about.device == "cpu" else ""
     features = f" ({', '.join(machine.features)})" if about.device == "cpu" else ""
+    clocks = f"; clocks {record.clocks}" if record.clocks else ""
     drift = ratio(record, REFERENCE, CONTROL)
     void = problems(record)
     lines = [
         f"### Shape `{about.shape}`, batch {about.batch}",
         f"{machine.name}{features}{threads}; "
-        f"{', '.join(f'{key} {value}' for key, value in about.versions)}; commit {about.commit}. "
+        f"{', '.join(f'{key} {value}' for key, value in about.versions)}; "
+        f"commit {about.commit}{clocks}. "
         f"{len(record.rounds)} rounds, steps {steps.prior}/{steps.decoder}/{steps.super_res}, "
         f"{unit}. The reference against itself: {drift.median:.3f} "
         f"({drift.low:.3f} to {drift.high:.3f}).",

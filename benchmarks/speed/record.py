@@ -102,6 +102,8 @@ class Row:
     """Of each stage: ATen operations on a CPU, kernels on a GPU."""
     call_seconds: float | None = None
     """Ours: one untimed-by-stage call as users make it, to stand beside the stages' sum."""
+    peak_bytes: int | None = None
+    """Of a GPU: the engine's own weights, and the most that was added while it painted."""
     cold: Cold | None = None
     profile: tuple[Share, ...] = ()
 
@@ -129,6 +131,8 @@ class Record:
     limits: tuple[Limit, ...]
     rows: tuple[Row, ...]
     rounds: tuple[tuple[Timed, ...], ...] = ()
+    clocks: str | None = None
+    """Of a GPU right after the last round, as nvidia-smi says: processors, memory."""
 
     def row(self, name: str) -> Row | None:
         """Returns an engine's row."""

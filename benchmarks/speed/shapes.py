@@ -151,8 +151,8 @@ _SHAPES = (
         head_dim=16,
         depth=1,
         super_res_channels=(32, 64),
-        small_px=16,
-        large_px=64,
+        small_px=8,
+        large_px=32,
         steps=Steps(prior=4, decoder=25, super_res=7),
     ),
     Shape(

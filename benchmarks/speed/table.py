@@ -50,6 +50,7 @@ def costs(record: Record) -> str:
         same = row.compared
         found = over(record, row)
         cold = row.cold
+        peak = row.peak_bytes or (cold.peak_bytes if cold else None)
         rows.append(
             [
                 row.name,
@@ -57,7 +58,7 @@ def costs(record: Record) -> str:
                 f"{same.psnr:.0f}" if same.psnr < 200 else "same",
                 f"{sum(row.calls):,}",
                 ", ".join(f"{count:,}" for count in row.calls),
-                f"{cold.peak_bytes / 1e9:.2f}" if cold else NONE,
+                f"{peak / 1e9:.2f}" if peak else NONE,
                 f"{cold.ready_seconds:.1f} / {cold.image_seconds:.1f}" if cold else NONE,
                 f"{found[-1]:.2f}" if found else NONE,
                 ", ".join(f"{value:.2g}" for value in found) if found else NONE,

@@ -111,13 +111,8 @@ def run_script(name: str, folder: Path, *options: str) -> subprocess.CompletedPr
     return subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
 
 
-@pytest.mark.parametrize("command", [["-m", "benchmarks.against_diffusers"], ["{file}"]])
-def test_both_ways_to_start_it(command: list[str]) -> None:
-    file = str(ROOT / "benchmarks" / "against_diffusers.py")
-    arguments = [part.replace("{file}", file) for part in command]
-    done = subprocess.run(
-        [sys.executable, *arguments, "--help"], cwd=ROOT, capture_output=True, text=True
-    )
+def test_it_can_be_started_by_its_path() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "against_diffusers.py"), "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "run" in done.stdout
     assert "page" in done.stdout

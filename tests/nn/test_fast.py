@@ -37,7 +37,7 @@ POCKET = UNetConfig(
 CASES = {"decoder": DECODER, "upsampler": UPSAMPLER, "pocket": POCKET}
 TOKENS = 9
 
-Inputs = tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
 
 
 def make(config: UNetConfig, randomise: Callable) -> UNet:
@@ -75,11 +75,13 @@ def expected(unet: UNet, given: Inputs, t: int) -> Tensor:
 def actual(unet: UNet, given: Inputs, t: int, dtype: torch.dtype) -> Tensor:
     """As a sampler runs it, twice, at two times and for all rows and then the first."""
     unet = unet.to(dtype)
-    x, embed, tokens, mask, extra = (v if v is None else v.to(dtype) for v in given)
+    x, embed, tokens, mask, extra = given
+    x, embed, tokens = x.to(dtype), embed.to(dtype), tokens.to(dtype)
+    extra = None if extra is None else extra.to(dtype)
     steps = unet.modulations_of_steps([999, t], embed)
     context = None
     if unet.config.context_dim is not None:
-        context = unet.context(tokens, mask.bool()).sliced()
+        context = unet.context(tokens, mask).sliced()
     before = x.clone()
     with torch.inference_mode(), fast(unet) as run:
         run(x, steps[999], context, extra)

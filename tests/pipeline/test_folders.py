@@ -30,6 +30,19 @@ def test_saved_and_loaded_again(pipe: UnCLIPPipeline, tiny_model: Path, tmp_path
     assert first.tobytes() == second.tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_sampling_leaves_the_weights_as_they_are(
+    tiny_model: Path, tmp_path: Path, dtype: str
+) -> None:
+    """Packed copies are the stage's own, and gone after it."""
+    fresh, used = (UnCLIPPipeline.from_pretrained(tiny_model, dtype=dtype) for _ in range(2))
+    used("a red apple", seed=1)
+    for name, pipe in (("fresh", fresh), ("used", used)):
+        pipe.save_pretrained(tmp_path / name)
+    first, second = (UnCLIPPipeline.from_pretrained(tmp_path / name) for name in ("fresh", "used"))
+    assert first.record.hash == second.record.hash
+
+
 def test_another_name_is_the_same_model(pipe: UnCLIPPipeline, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path / "copy", name="other")
     record = UnCLIPPipeline.from_pretrained(tmp_path / "copy").record

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffusers
 import torch
@@ -31,6 +31,8 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
+
+from unclip.pipeline.pipeline import UnCLIPPipeline as Ours
 
 VOCABULARY = (*"lowerstidn", "lo", "l</w>", "w</w>", "r</w>", "t</w>", "low</w>", "er</w>")
 VOCABULARY += ("lowest</w>", "newer</w>", "wider", "<unk>", "<|startoftext|>", "<|endoftext|>")
@@ -60,12 +62,12 @@ KARLO = Shape(
     prior_heads=3,
     prior_head_dim=8,
     prior_layers=2,
-    decoder_size=16,
+    decoder_size=8,
     channels=(16, 32, 48),
     head_dim=8,
     context_dim=24,
     groups=8,
-    upsampler_size=64,
+    upsampler_size=32,
     add_attention=False,
 )
 """Like Karlo in all but width: four times the size, no attention in the upsampler."""
@@ -193,26 +195,30 @@ def upsampler_parts(shape: Shape) -> dict[str, Any]:
     }
 
 
-def randomise(parts: Mapping[str, Any], *, size: float = 1.0, answer: float = 0.3) -> None:
+def randomise(parts: Mapping[str, Any], *, answer: float = 0.02) -> None:
     """Gives every parameter and statistic a value: none of them may be without effect.
 
     Args:
-        size: of matrices, over the root of what they sum over.
-        answer: of the convolutions and projections that answer, so that no picture saturates.
+        answer: about how large a U-Net's answer is. At t = 999 the clean sample is the difference
+            to the noise over 5e-5, and so is a rounding error of the answer; a small answer has a
+            small one, and leaves the picture's values between the clamps.
     """
-    last = ("conv_out.weight", "proj_to_clip_embeddings.weight")
-    for number, part in enumerate(part for part in parts.values() if isinstance(part, nn.Module)):
+    networks = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    for number, (kind, part) in enumerate(networks.items()):
         generator = torch.Generator().manual_seed(100 + number)
+        # The last network's answer counts for a hundredth only, and is never asked at t = 999.
+        scale = 0.3 if kind == "super_res_last" else answer
         with torch.no_grad():
             for name, parameter in part.named_parameters():
                 values = torch.randn(parameter.shape, generator=generator)
                 if name == "clip_std":
                     parameter.copy_(0.5 + 0.2 * values.abs())
+                elif name.startswith("conv_out"):
+                    parameter.copy_(scale * values / math.sqrt(parameter[0].numel()))
                 elif name.endswith("embedding.weight"):
                     parameter.copy_(0.5 * values)
                 elif parameter.dim() > 1:
-                    scale = answer if name.endswith(last) else size
-                    parameter.copy_(scale * values / math.sqrt(parameter[0].numel()))
+                    parameter.copy_(values / math.sqrt(parameter[0].numel()))
                 else:
                     parameter.copy_(0.1 * values + ("norm" in name and name.endswith("weight")))
 
@@ -242,3 +248,17 @@ def let_diffusers_load(patch: Any) -> None:
 
     patch.setattr(diffusers.pipelines, "unclip", moved, raising=False)
     patch.setattr(diffusers, "UnCLIPTextProjModel", UnCLIPTextProjModel, raising=False)
+
+
+class Pair(NamedTuple):
+    """One model twice: diffusers' pipeline, and ours loaded from the folder that it saved."""
+
+    theirs: Any
+    ours: Ours
+    folder: Path
+
+
+def pair(theirs: Any, folder: Path) -> Pair:
+    """Saves diffusers' pipeline, and loads it as ours."""
+    theirs.save_pretrained(folder)
+    return Pair(theirs, Ours.from_pretrained(folder), folder)

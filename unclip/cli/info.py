@@ -1,6 +1,7 @@
 """`unclip info`: what a picture says of itself, or what a model is made of."""
 
 import os
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from unclip.cli import options
 from unclip.cli.interrupts import interrupt_held
 from unclip.cli.report import Report, run
+from unclip.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -17,13 +19,23 @@ Target = Annotated[
 ]
 
 
-def info(target: Target, as_json: options.Json = False, verbose: options.Verbose = False) -> int:
+def info(
+    target: Target,
+    revision: options.Revision = None,
+    local_files_only: options.LocalFilesOnly = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
     """Tell how a picture was made, or what a model is made of."""
 
     def work(report: Report) -> None:
         path = Path(target)
         is_picture = os.path.isfile(path) or path.suffix.lower() in PICTURES
-        facts = _picture(target) if is_picture else _model(target)
+        if is_picture and (revision is not None or local_files_only):
+            raise InputError(f"{target} is a picture: --revision is for models of the hub")
+        facts = (
+            _picture(target) if is_picture else _model(report, target, revision, local_files_only)
+        )
         report.result |= facts
         _print(report, facts)
 
@@ -45,33 +57,55 @@ def _picture(path: str) -> dict[str, Any]:
     return facts | {"record": record, "parameters": text.parameters}
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(
+    report: Report, name: str, revision: str | None, local_files_only: bool
+) -> dict[str, Any]:
     with interrupt_held():
+        from unclip.cli.licences import tell_licence
+        from unclip.karlo.identity import folder_hash
+        from unclip.karlo.load import is_karlo, open_karlo
         from unclip.pipeline.folders import find_model, read_model
+        from unclip.pipeline.memory import PRECISIONS, weight_bytes
 
-    folder, source = find_model(name)
-    model = read_model(folder)
-    stages = []
-    for stage in model.all():
-        tensors = stage.tensors.values()
-        stages.append(
-            {
-                "stage": stage.stage,
-                "parameters": sum(tensor.numel() for tensor in tensors),
-                "bytes": sum(tensor.nbytes for tensor in tensors),
-                "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}),
-                "trained": stage.metadata,
-                "config": stage.config,
-            }
-        )
+    folder, source = find_model(name, revision=revision, local_files_only=local_files_only)
+    licence = None
+    if is_karlo(folder):
+        model = open_karlo(folder, None if source is None else source.rpartition("/")[2])
+        digest, licence = folder_hash(folder), model.licence
+        tell_licence(report, source or model.name, licence)
+    else:
+        model = read_model(folder)
+        digest = model.hash
+    stages = [_stage(stage) for stage in model.all()]
+    for stage in stages:
+        stage["memory"] = {dtype: weight_bytes(stage, dtype) for dtype in PRECISIONS}
     sizes = [model.decoder.config["image_size"]]
     sizes += [stage.config["image_size"] for stage in model.upsamplers]
+    about = {"name": model.name, "hash": digest, "source": source, "sizes": sizes}
     return {
-        "model": {"name": model.name, "hash": model.hash, "source": source, "sizes": sizes},
+        "model": about | {"licence": licence},
         "parameters": sum(stage["parameters"] for stage in stages),
         "bytes": sum(stage["bytes"] for stage in stages),
+        "memory": {d: sum(stage["memory"][d] for stage in stages) for d in PRECISIONS},
         "stages": stages,
     }
+
+
+def _stage(stage: Any) -> dict[str, Any]:
+    """What a stage is made of, whether its tensors were read or not."""
+    tensors = stage.tensors.values()
+    return {
+        "stage": stage.stage,
+        "parameters": sum(prod(tensor.shape) for tensor in tensors),
+        "bytes": sum(prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors),
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}),
+        "trained": stage.metadata,
+        "config": stage.config,
+    }
+
+
+def _memory(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{size / 1e6:,.1f} MB in {dtype}" for dtype, size in sizes.items())
 
 
 def _print(report: Report, facts: dict[str, Any], indent: str = "") -> None:
@@ -84,7 +118,10 @@ def _print(report: Report, facts: dict[str, Any], indent: str = "") -> None:
             for stage in value:
                 report.line(
                     f"{indent}{stage['stage']}: {stage['parameters']:,} parameters, "
-                    f"{stage['bytes']:,} bytes, {', '.join(stage['dtypes'])}"
+                    f"{stage['bytes']:,} bytes, {', '.join(stage['dtypes'])}; "
+                    f"{_memory(stage['memory'])}"
                 )
+        elif key == "memory":
+            report.line(f"{indent}memory: {_memory(value)}")
         else:
             report.line(f"{indent}{key}: {'none' if value is None else value}")

@@ -19,7 +19,10 @@ Out = Annotated[
         "a slash at the end. By default this folder, named by prompt and seed.",
     ),
 ]
-Size = Annotated[int | None, typer.Option(help="Side in pixels: 64, 256 or 1024 (default).")]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels: 64, 256 or 1024; the model's largest if not given."),
+]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps of the decoder.")]
 Guidance = Annotated[
     float | None, typer.Option(help="How closely the decoder follows its conditions; 1 is plain.")
@@ -57,6 +60,21 @@ Model = Annotated[
     str,
     typer.Option(
         metavar="DIR|HUB_ID", help="A model folder, owner/name on the hub, or the bundled pocket."
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
+]
+LocalFilesOnly = Annotated[
+    bool,
+    typer.Option("--local-files-only", help="Take a model of the hub from the cache, or fail."),
+]
+UpsamplerFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--upsampler",
+        metavar="DIR",
+        help="Goes on to a --size that the model does not paint; pocket's if not given.",
     ),
 ]
 Device = Annotated[

@@ -15,10 +15,11 @@ import torch
 import unclip
 from unclip import UnCLIPPipeline
 from unclip.cli.grid import sheet
+from unclip.cli.licences import tell_licence
 from unclip.cli.outputs import Plan, write
 from unclip.cli.processes import Processes
 from unclip.cli.report import Advance, Report
-from unclip.errors import CancelledError
+from unclip.errors import CancelledError, InputError
 from unclip.pipeline.devices import choose_device, choose_dtype, dtype_name
 from unclip.pipeline.hub import is_hub_id
 from unclip.pipeline.output import Picture
@@ -57,6 +58,8 @@ def load(
     *,
     local_rank: int = 0,
     low_memory: bool = False,
+    revision: str | None = None,
+    local_files_only: bool = False,
 ) -> UnCLIPPipeline:
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
@@ -66,7 +69,12 @@ def load(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         pipe = UnCLIPPipeline.from_pretrained(
-            model, dtype=wish, device=where, low_memory=low_memory
+            model,
+            dtype=wish,
+            device=where,
+            revision=revision,
+            local_files_only=local_files_only,
+            low_memory=low_memory,
         )
     for warning in caught:
         report.note(str(warning.message))
@@ -80,7 +88,30 @@ def load(
         "device": str(where),
         "dtype": dtype_name(precision),
     }
+    tell_licence(report, record.source or record.name, pipe.licence)
     return pipe
+
+
+def enlarge(
+    report: Report, pipe: UnCLIPPipeline, size: int | None, upsampler: str | None
+) -> UnCLIPPipeline:
+    """Goes on to a size that a model does not paint, and says so.
+
+    Raises:
+        InputError: an upsampler is given and not needed, or none reaches the size.
+    """
+    if size is None or size in pipe.sizes or size < pipe.sizes[-1]:
+        if upsampler is not None:
+            sizes = ", ".join(map(str, pipe.sizes))
+            raise InputError(
+                f"--upsampler is for a larger --size than this model paints by itself ({sizes}): "
+                "leave it out, or give such a size"
+            )
+        return pipe
+    larger = pipe.with_upsampler(upsampler, size=size)
+    name = "the bundled pocket model" if upsampler is None else upsampler
+    report.note(f"the model ends at {pipe.sizes[-1]} px; {name} goes on to {size} px")
+    return larger
 
 
 def make(report: Report, pipe: UnCLIPPipeline, order: Order) -> None:

@@ -28,6 +28,7 @@ def repro(
     out: options.Out = None,
     model: ModelOption = None,
     image: PhotoOption = None,
+    upsampler: options.UpsamplerFolder = None,
     device: options.Device = None,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -55,7 +56,7 @@ def repro(
 
         # From here on it takes PyTorch.
         with interrupt_held():
-            from unclip.cli.pictures import load
+            from unclip.cli.pictures import enlarge, load
             from unclip.cli.remake import remake
             from unclip.pipeline.folders import POCKET
             from unclip.pipeline.hub import is_hub_id
@@ -66,6 +67,13 @@ def repro(
         if pipe.record.hash != record.model.hash:
             other = f"{pipe.record.name} ({pipe.record.hash})"
             raise CheckpointError(f"{made_with}, this is {other}: pass that one as --model")
+        if record.model.upsampler is not None or upsampler is not None:
+            pipe = enlarge(report, pipe, record.sampling.size, upsampler)
+            if pipe.record.upsampler != record.model.upsampler:
+                raise CheckpointError(
+                    f"{file} was enlarged by the upsampler {record.model.upsampler}, this is "
+                    f"{pipe.record.upsampler}: pass that one as --upsampler"
+                )
         remake(report, pipe, record, file, files, image)
 
     return run("repro", work, as_json=as_json, verbose=verbose)

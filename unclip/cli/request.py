@@ -32,6 +32,9 @@ class Request:
     device: str | None
     dtype: str | None
     low_memory: bool = False
+    revision: str | None = None
+    local_files_only: bool = False
+    upsampler: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     """As for a call of the pipeline."""
 
@@ -64,7 +67,7 @@ def _make(
 ) -> None:
     # From here on it takes PyTorch.
     with interrupt_held():
-        from unclip.cli.pictures import Order, load, make
+        from unclip.cli.pictures import Order, enlarge, load, make
         from unclip.pipeline.photos import fit_square, read_photo
         from unclip.pipeline.settings import Settings
         from unclip.pipeline.variations import parse_strength, resolve_strength
@@ -91,7 +94,10 @@ def _make(
         request.device,
         request.dtype,
         local_rank=rank,
+        revision=request.revision,
+        local_files_only=request.local_files_only,
         low_memory=request.low_memory,
     )
+    pipe = enlarge(report, pipe, request.settings.get("size"), request.upsampler)
     strength = resolve_strength(request.strength, pipe.prior)
     make(report, pipe, replace(order, strength=strength))

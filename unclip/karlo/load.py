@@ -4,23 +4,14 @@ Two layouts: diffusers' (`model_index.json` and a folder a component), and Kakao
 files.
 """
 
-import re
 from pathlib import Path
 
 from unclip.errors import CheckpointError
 from unclip.karlo.diffusers_index import INDEX, is_diffusers_index
 from unclip.karlo.diffusers_layout import open_diffusers
 from unclip.karlo.json_file import read_json
+from unclip.karlo.names import ORIGINAL
 from unclip.karlo.opened import OpenModel
-
-ORIGINAL = {
-    "prior": re.compile(r"prior-ckpt-.*\.ckpt"),
-    "decoder": re.compile(r"decoder-ckpt-.*\.ckpt"),
-    "upsampler": re.compile(r"improved-sr-ckpt-.*\.ckpt"),
-    "clip": re.compile(r"ViT-L-14\.pt"),
-    "statistics": re.compile(r"ViT-L-14_stats\.th"),
-}
-"""Names of Kakao Brain's files."""
 
 
 def is_karlo(folder: Path) -> bool:

@@ -60,9 +60,10 @@ def pack_linear(*layers: nn.Linear) -> "_PackedLinear | _PlainLinear":
 
     Its `add` is added to the answer; with `activate` the answer goes through GELU.
     """
-    weight = layers[0].weight if len(layers) == 1 else torch.cat([x.weight for x in layers])
-    biases = [layer.bias for layer in layers]
-    bias = biases[0] if len(layers) == 1 else torch.cat(biases)
+    weight, bias = layers[0].weight, layers[0].bias
+    if len(layers) > 1:
+        weight = torch.cat(tuple(layer.weight for layer in layers))
+        bias = torch.cat(tuple(layer.bias for layer in layers))
     return _PackedLinear(weight, bias) if _can_pack(weight) else _PlainLinear(weight, bias)
 
 

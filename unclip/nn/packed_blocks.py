@@ -4,6 +4,8 @@ What they answer is what the modules answer, but for rounding. Pictures are in c
 and no gradient passes.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, silu
@@ -67,6 +69,7 @@ class PackedResBlock:
             return torch.addcmul(shift, h, factor, out=h)
         if len(modulation) == 1:
             # The same for every picture: a bias.
+            assert block.conv1.bias is not None
             h = self.conv1(h, bias=block.conv1.bias + modulation[0])
         else:
             h = self.conv1(h).add_(modulation[:, :, None, None])
@@ -79,7 +82,7 @@ class PackedAttention:
     def __init__(self, site: SpatialAttention) -> None:
         self.site = site
         self.to_qkv = pack_linear(site.to_q, site.to_k, site.to_v)
-        self.to_out = pack_linear(site.to_out[0])
+        self.to_out = pack_linear(cast(nn.Linear, site.to_out[0]))
 
     def __call__(
         self,

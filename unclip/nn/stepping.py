@@ -19,7 +19,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from unclip.nn.attention import attend
 from unclip.nn.packed import pack_linear
-from unclip.nn.transformer import TransformerBlock
+from unclip.nn.transformer import Projection, TransformerBlock
 
 Look = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values of all tokens, (tokens, heads, head_dim) each, to what they see."""
@@ -122,8 +122,8 @@ class Stepper:
             pieces = zip(*(x.split(lengths) for x in (q, k, v)), strict=True)
             for mask, known, piece in zip(masks, kept, pieces, strict=True):
                 known.append(torch.stack(piece[1:]))
-                one = (x.transpose(0, 1)[None] for x in piece)
-                parts.append(attend(*one, mask)[0].transpose(0, 1))
+                one, keys, values = (x.transpose(0, 1)[None] for x in piece)
+                parts.append(attend(one, keys, values, mask)[0].transpose(0, 1))
             return torch.cat(parts)
 
         x = torch.cat([part for prefix in prefixes for part in (prefix, steps)])
@@ -188,12 +188,13 @@ class _Block:
     """`TransformerBlock` over tokens in one row, its three projections as one."""
 
     def __init__(self, block: TransformerBlock) -> None:
-        attention, first, last = block.attn1, block.ff.net[0], block.ff.net[2]
+        attention, first = block.attn1, cast(Projection, block.ff.net[0])
+        out, last = cast(nn.Linear, attention.to_out[0]), cast(nn.Linear, block.ff.net[2])
         assert first.activation is gelu
         self.norm1, self.norm3 = block.norm1, block.norm3
         self.num_heads = attention.num_heads
         self.to_qkv = pack_linear(attention.to_q, attention.to_k, attention.to_v)
-        self.to_out = pack_linear(attention.to_out[0])
+        self.to_out = pack_linear(out)
         self.up, self.down = pack_linear(first.proj), pack_linear(last)
 
     def __call__(self, x: Tensor, look: Look) -> Tensor:

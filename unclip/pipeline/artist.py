@@ -1,16 +1,14 @@
 """A pipeline as the suite measures it: prompts, pictures and seeds to pictures in [-1, 1]."""
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
 
 from unclip.diffusion.noise import SeededNoise
+from unclip.pipeline.enlarge import without_augmentation
 from unclip.pipeline.pipeline import UnCLIPPipeline
 from unclip.pipeline.stages import find_upsampler, stage_name
-from upsamplers.model import Upsampler
 from upsamplers.sample import upsample
 
 
@@ -68,7 +66,7 @@ class PipelineArtist:
         """
         upsampler = find_upsampler(self.pipe.model, images)
         return upsample(
-            _without_augmentation(upsampler),
+            without_augmentation(upsampler),
             images.to(self.pipe.device),
             noise=SeededNoise(tuple(seeds), stage_name(upsampler)),
             sampler="ddim",
@@ -77,11 +75,3 @@ class PipelineArtist:
 
     def _step(self, *_: object) -> None:
         self.check()
-
-
-def _without_augmentation(upsampler: Upsampler) -> Upsampler:
-    """Returns the same network with another default."""
-    twin = copy.copy(upsampler)
-    sampling = replace(upsampler.config.sampling, augmentation=0.0)
-    twin.config = replace(upsampler.config, sampling=sampling)
-    return twin

@@ -84,14 +84,6 @@ def computed_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-def prior_dtype(candidates: int, asked: torch.dtype) -> torch.dtype:
-    """Returns the precision of a prior: the one asked for, or float32 where it chooses.
-
-    A choice between two candidates that are nearly alike must not hang on rounding.
-    """
-    return asked if candidates == 1 else torch.float32
-
-
 def dtype_name(dtype: torch.dtype) -> str:
     """`float32`, not `torch.float32`."""
     return str(dtype).removeprefix("torch.")

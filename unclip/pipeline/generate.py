@@ -1,18 +1,22 @@
 """A request, batch after batch: embeddings, small pictures, larger ones, handed out when done."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.samplers import Callback, Step
 from unclip.errors import CancelledError, InputError
+from unclip.nn.residency import comes_and_goes
 from unclip.pipeline.finite import check_finite
+from unclip.pipeline.given import Latents
 from unclip.pipeline.output import Picture
+from unclip.pipeline.prefetch import prefetched
 from unclip.pipeline.registry import Components
 from unclip.pipeline.requests import whole_number
 from unclip.pipeline.seeds import Randomness
@@ -71,6 +75,7 @@ class Request:
     """One a picture, where there are prompts."""
     batch_size: int
     """Most pictures made at a time."""
+    latents: Latents = field(default_factory=Latents)
 
 
 def paint(model: Components, request: Request) -> Iterator[Picture]:
@@ -85,8 +90,9 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
     for start in range(0, randomness.count, step):
         rows = slice(start, min(start + step, randomness.count))
         part = randomness.part(rows)
-        embedded = request.embed(rows, part)
-        pixels = _pixels(model, embedded, part, request)
+        with _read_ahead([model.decoder]):
+            embedded = request.embed(rows, part)
+        pixels = _pixels(model, embedded, part, request, request.latents.part(rows))
         for i in range(part.count):
             yield Picture(
                 index=start + i,
@@ -100,12 +106,19 @@ def paint(model: Components, request: Request) -> Iterator[Picture]:
 
 
 def prior_embeds(
-    model: Components, prompts: Sequence[str], sampling: Sampling, observe: Observe
+    model: Components,
+    prompts: Sequence[str] | TextFeatures,
+    sampling: Sampling,
+    observe: Observe,
+    latents: Latents,
 ) -> Embed:
-    """Returns what makes image embeddings of prompts: CLIP's text tower and the prior."""
+    """Returns what makes image embeddings of prompts, or of their features: CLIP's text tower and
+    the prior."""
 
     def embed(rows: slice, part: Randomness) -> Embedded:
-        text, null_text = encode_text(model, prompts[rows]), encode_text(model, [""])
+        given = prompts[rows]
+        text = given if isinstance(given, TextFeatures) else encode_text(model, given)
+        null_text = encode_text(model, [""])
         image_embed = run_prior(
             model,
             text,
@@ -114,6 +127,7 @@ def prior_embeds(
             num_steps=sampling.prior_steps,
             guidance_scale=sampling.prior_guidance,
             callback=observe("prior"),
+            latents=latents.part(rows).prior,
         )
         return Embedded(image_embed, text, null_text)
 
@@ -125,38 +139,45 @@ def _pixels(
     embedded: Embedded,
     part: Randomness,
     request: Request,
+    latents: Latents,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Runs the decoder and the upsamplers on one batch; gives values in [0, 1] on the CPU."""
     sampling, observe = request.sampling, request.observe
-    images = run_decoder(
-        model,
-        *embedded,
-        noise=part.noise("decoder"),
-        num_steps=sampling.decoder_steps,
-        guidance_scale=sampling.decoder_guidance,
-        sampler=check_sampler(sampling.sampler),
-        guidance_interval=sampling.guidance_interval,
-        callback=observe("decoder"),
-    )
-    for upsampler, steps, sampler, start in zip(
-        model.upsamplers,
-        sampling.super_res_steps,
-        sampling.super_res_samplers,
-        sampling.super_res_starts,
-        strict=False,
-    ):
-        stage = stage_name(upsampler)
-        images = run_upsampler(
-            upsampler,
-            images,
-            noise=part.noise(stage),
-            num_steps=steps,
-            sampler=check_sampler(sampler),
-            start=start,
-            callback=observe(stage),
+    upsamplers = model.upsamplers[: len(sampling.super_res_steps)]
+    with _read_ahead(upsamplers[:1]):
+        images = run_decoder(
+            model,
+            *embedded,
+            noise=part.noise("decoder"),
+            num_steps=sampling.decoder_steps,
+            guidance_scale=sampling.decoder_guidance,
+            sampler=check_sampler(sampling.sampler),
+            guidance_interval=sampling.guidance_interval,
+            callback=observe("decoder"),
+            latents=latents.decoder,
         )
+    first = latents.super_res
+    for index, upsampler in enumerate(upsamplers):
+        stage = stage_name(upsampler)
+        with _read_ahead(upsamplers[index + 1 : index + 2]):
+            images = run_upsampler(
+                upsampler,
+                images,
+                noise=part.noise(stage),
+                num_steps=sampling.super_res_steps[index],
+                sampler=check_sampler(sampling.super_res_samplers[index]),
+                start=sampling.super_res_starts[index],
+                callback=observe(stage),
+                latents=first,
+            )
+        first = None
     check_finite(images, "picture")
     return ((images.float().clamp(-1, 1) + 1) / 2).cpu()
+
+
+def _read_ahead(networks: Sequence[nn.Module]) -> AbstractContextManager[None]:
+    """Reads the files of networks that run next, but of those that take turns."""
+    return prefetched([network for network in networks if not comes_and_goes(network)])
 
 
 def observer(pipe: Any, callback: StepEnd | None, tensors: Sequence[str] = STEP_TENSORS) -> Observe:

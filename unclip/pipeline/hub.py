@@ -1,7 +1,8 @@
 """Models on the Hugging Face hub: fetched and uploaded only when a hub id is given.
 
 `HF_HUB_OFFLINE` and the hub's own cache are honoured. The index is fetched and checked first; then
-only the folders it names, at the same commit. Pickles are never fetched.
+only the folders it names, at the same commit. Pickles are never fetched but for Karlo, where there
+is nothing else.
 """
 
 import logging
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from unclip.checkpoint import PICKLES
 from unclip.errors import CheckpointError
+from unclip.karlo.fetch import diffusers_files, original_files
+from unclip.karlo.load import is_karlo
 from unclip.pipeline.index import INDEX, read_index
 
 HUB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -41,29 +44,83 @@ def download(
                 repo_id, INDEX, revision=revision, local_files_only=local_files_only, token=token
             )
     except failures as error:
+        original = _original(repo_id, error, revision=revision, token=token)
+        if original is not None:
+            return original
         raise CheckpointError(
             f"{repo_id} is no folder here, and cannot be had from the hub ({_first_line(error)}): "
             "check the name, the network and HF_HUB_OFFLINE"
         ) from error
 
     # The snapshot's folder is named by its commit.
-    commit = Path(index).parent.name
-    folders = read_index(Path(index).parent).folders()
+    commit, place = Path(index).parent.name, Path(index).parent
+    karlo = is_karlo(place)
+    own = [] if karlo else [f"{folder}/*" for folder in read_index(place).folders()]
     try:
         with _quiet():
+            patterns = [INDEX, "README.md", *own]
+            if karlo:
+                patterns = _karlo_files(repo_id, place, commit, local_files_only, token)
             snapshot = snapshot_download(
                 repo_id,
                 revision=commit,
                 local_files_only=local_files_only,
                 token=token,
-                allow_patterns=[INDEX, "README.md", *(f"{folder}/*" for folder in folders)],
-                ignore_patterns=[f"*{suffix}" for suffix in PICKLES],
+                allow_patterns=patterns,
+                ignore_patterns=None if karlo else [f"*{suffix}" for suffix in PICKLES],
             )
     except failures as error:
         raise CheckpointError(
             f"{repo_id} cannot be fetched whole ({_first_line(error)}): try again"
         ) from error
     return Path(snapshot)
+
+
+def _karlo_files(
+    repo_id: str, place: Path, commit: str, local_files_only: bool, token: str | None
+) -> list[str] | None:
+    """The files of Karlo in diffusers' layout; None, all that is cached, where nothing is
+    fetched."""
+    from huggingface_hub import HfApi, constants
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return None
+    there = HfApi(token=token).list_repo_files(repo_id, revision=commit)
+    return diffusers_files(place, there)
+
+
+def _original(
+    repo_id: str, error: BaseException, *, revision: str | None, token: str | None
+) -> Path | None:
+    """Fetches Kakao Brain's own files, if a repository without an index has them."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
+
+    if not isinstance(error, EntryNotFoundError):
+        return None
+    cached, names = isinstance(error, LocalEntryNotFoundError), None
+    try:
+        with _quiet():
+            if not cached:
+                names = original_files(
+                    HfApi(token=token).list_repo_files(repo_id, revision=revision)
+                )
+            if not cached and not names:
+                return None
+            place = snapshot_download(
+                repo_id,
+                revision=revision,
+                local_files_only=cached,
+                token=token,
+                allow_patterns=names,
+            )
+    except _failures(HfHubHTTPError):
+        return None
+    return Path(place) if is_karlo(Path(place)) else None
 
 
 def upload(

@@ -6,6 +6,7 @@ a picture's seed makes it again whatever was made beside it.
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Unpack
@@ -26,13 +27,8 @@ from unclip.karlo.identity import folder_hash
 from unclip.karlo.load import is_karlo, open_karlo
 from unclip.nn.residency import Residency
 from unclip.pipeline import stages
-from unclip.pipeline.devices import (
-    choose_device,
-    choose_dtype,
-    computed_dtype,
-    dtype_name,
-    prior_dtype,
-)
+from unclip.pipeline.devices import choose_device, choose_dtype, computed_dtype, dtype_name
+from unclip.pipeline.enlarge import open_upsamplers
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import (
     Embedded,
@@ -43,6 +39,7 @@ from unclip.pipeline.generate import (
     paint,
     prior_embeds,
 )
+from unclip.pipeline.given import Latents, check_latents, given_embeds, given_text, only_one
 from unclip.pipeline.hub import upload
 from unclip.pipeline.low_memory import LOW_MEMORY_BYTES, take_turns
 from unclip.pipeline.output import Collector, Picture, UnCLIPPipelineOutput
@@ -51,6 +48,7 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.requests import as_list, check_count, prompt_rows
 from unclip.pipeline.seeds import Generators, Randomness, Seed, choose_randomness
 from unclip.pipeline.settings import Settings, check_sampler, resolve, sizes_of
+from unclip.pipeline.stages import move_prior
 from unclip.pipeline.variations import resolve_strength, vary
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler
@@ -80,6 +78,8 @@ class UnCLIPPipeline:
         self.clip, self.prior, self.decoder = clip, prior, decoder
         self.upsamplers = tuple(upsamplers)
         self.record = record or ModelRecord(name="unnamed", hash=None)
+        self.licence: str | None = None
+        """Identifier of the weights' licence, where their layout has one of its own."""
         self._metadata = metadata or {}
         self._residency: Residency | None = None
         self._interrupt = False
@@ -142,9 +142,39 @@ class UnCLIPPipeline:
         networks = build_karlo(opened, stored if low_memory else precision)
         record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
         pipe = cls(*networks, record=record)
+        pipe.licence = opened.licence
         if low_memory:
             pipe.enable_low_memory()
         return pipe.to(device, precision)
+
+    def with_upsampler(
+        self, source: str | Path | None = None, *, size: int | None = None
+    ) -> "UnCLIPPipeline":
+        """Returns a pipeline that goes on to larger sizes with upsamplers of ours.
+
+        Args:
+            source: an upsampler's folder, or a model's; None is the bundled pocket.
+            size: the size to reach, in pixels a side; None is the largest that can be had.
+
+        Raises:
+            CheckpointError: there is no such folder, or it is damaged.
+            InputError: no upsampler there takes this model's pictures, or reaches the size.
+        """
+        more, digest = open_upsamplers(source, self.sizes, size)
+        device, dtype, turns = self.device, self.dtype, self._residency
+        record = replace(self.record, upsampler=digest)
+        chain = (*self.upsamplers, *more)
+        networks = (self.clip, self.prior, self.decoder, chain)
+        larger = type(self)(*networks, record=record, metadata=self._metadata)
+        larger.licence = self.licence
+        if turns is None:
+            for upsampler in more:
+                upsampler.to(device, dtype)
+        else:
+            turns.end()
+            larger._residency = take_turns(larger.model, device, dtype, turns.budget)
+            self._residency = larger._residency  # they share their networks
+        return larger
 
     def save_pretrained(self, folder: str | Path, *, name: str | None = None) -> None:
         """Writes a model folder, replacing an older model there; other files are kept.
@@ -208,7 +238,7 @@ class UnCLIPPipeline:
             return self
         self.clip.to(where)
         if self.prior is not None:
-            self.prior.cast(where, prior_dtype(self.prior.config.sampling.candidates, precision))
+            move_prior(self.prior, where, precision)
         layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision, memory_format=layout)
@@ -288,7 +318,7 @@ class UnCLIPPipeline:
 
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[str] | None = None,
         num_images_per_prompt: int = 1,
         *,
         seed: Seed = None,
@@ -299,6 +329,11 @@ class UnCLIPPipeline:
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
+        prior_latents: Tensor | None = None,
+        decoder_latents: Tensor | None = None,
+        super_res_latents: Tensor | None = None,
+        text_model_output: Any = None,
+        text_attention_mask: Tensor | None = None,
         **settings: Unpack[Settings],
     ) -> UnCLIPPipelineOutput:
         """Makes pictures of prompts; a prompt's pictures stand side by side.
@@ -314,24 +349,33 @@ class UnCLIPPipeline:
             on_image: gets every picture as soon as it is finished.
             return_dict: of no account, as the output is a tuple and has names.
             batch_size: most pictures made at a time; None takes what memory and patience allow.
+            prior_latents, decoder_latents, super_res_latents: the stages' first noise, a row a
+                picture; what is given is not drawn.
+            text_model_output: prompts that are encoded already: text embeddings and token states;
+                `text_attention_mask` marks their valid tokens.
             settings: `Settings`: size, steps, samplers and guidance of the stages, or a `quality`.
 
         Raises:
             InputError: a prompt, size, seed or setting cannot be used.
             NumericalError: a stage overflowed; there is no black picture.
         """
-        prompts = prompt_rows(prompt, num_images_per_prompt)
+        only_one(prompt=prompt, text_model_output=text_model_output)
+        rows = None if prompt is None else prompt_rows(prompt, num_images_per_prompt)
         sampling = self.settings(**settings)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        embed = prior_embeds(self.model, prompts, sampling, observe)
-        randomness = choose_randomness(len(prompts), seed, generator)
+        each = check_count(num_images_per_prompt)
+        texts = rows or given_text(text_model_output, text_attention_mask, self.model, each)
+        latents = Latents(prior_latents, decoder_latents, super_res_latents)
+        check_latents(self.model, latents, len(texts))
+        embed = prior_embeds(self.model, texts, sampling, observe, latents)
+        randomness = choose_randomness(len(texts), seed, generator)
         limit = self.batch_limit(sampling.size, batch_size)
-        request = Request(embed, randomness, sampling, observe, prompts, limit)
+        request = Request(embed, randomness, sampling, observe, rows, limit, latents)
         return self._run(request, output_type, on_image)
 
     def variations(
         self,
-        image: Photo | Sequence[Photo],
+        image: Photo | Sequence[Photo] | None = None,
         num_images_per_prompt: int = 1,
         *,
         strength: str | float | None = None,
@@ -344,6 +388,9 @@ class UnCLIPPipeline:
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         on_image: OnImage | None = None,
         batch_size: int | None = None,
+        decoder_latents: Tensor | None = None,
+        super_res_latents: Tensor | None = None,
+        image_embeddings: Tensor | None = None,
         **settings: Unpack[Settings],
     ) -> UnCLIPPipelineOutput:
         """Makes pictures that are like a picture, without any prompt; arguments as for a call.
@@ -352,6 +399,7 @@ class UnCLIPPipeline:
             strength: how far from it, in [0, 1], `subtle` or `strong`; None is subtle, and 0 where
                 there is no prior.
             fit: what makes the picture square: `crop`, `pad` or `stretch`.
+            image_embeddings: pictures that are encoded already.
 
         Raises:
             InputError: the picture, the strength or another argument cannot be used.
@@ -360,7 +408,13 @@ class UnCLIPPipeline:
         amount = resolve_strength(strength, self.prior)
         sampling = self.settings(with_prior=False, **settings)
         count = check_count(num_images_per_prompt)
-        embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
+        only_one(image=image, image_embeddings=image_embeddings)
+        if image is None:
+            embeds = given_embeds(image_embeddings, self.model).repeat_interleave(count, 0)
+        else:
+            embeds = self.encode_image(image, fit=fit).repeat_interleave(count, 0)
+        latents = Latents(None, decoder_latents, super_res_latents)
+        check_latents(self.model, latents, len(embeds))
 
         def embed(rows: slice, part: Randomness) -> Embedded:
             return Embedded(vary(self.prior, embeds[rows], amount, part.noise("variations")))
@@ -368,7 +422,7 @@ class UnCLIPPipeline:
         randomness = choose_randomness(len(embeds), seed, generator)
         observe = observer(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         limit = self.batch_limit(sampling.size, batch_size)
-        request = Request(embed, randomness, sampling, observe, None, limit)
+        request = Request(embed, randomness, sampling, observe, None, limit, latents)
         return self._run(request, output_type, on_image)
 
     def encode_text(self, prompt: str | Sequence[str]) -> TextFeatures:

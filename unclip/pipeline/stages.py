@@ -1,8 +1,7 @@
 """One function a stage: moves to its device and precision, runs it, and watches for overflow.
 
-CLIP always runs in float32. Decoder and upsamplers run in the precision asked for, and so does a
-prior that draws one candidate; a choice between two that are nearly alike must not hang on rounding
-(`unclip.pipeline.devices.prior_dtype`).
+CLIP always runs in float32, and so does a prior that draws several candidates: a choice between two
+that are nearly alike must not hang on rounding. The rest runs in the precision asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,6 +57,7 @@ def run_prior(
     num_steps: int | None = None,
     guidance_scale: float | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch dim"]:
     """Samples image embeddings for texts; they are float32 in any precision.
 
@@ -80,6 +80,7 @@ def run_prior(
             num_steps=num_steps,
             guidance_scale=guidance_scale,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -95,6 +96,7 @@ def run_decoder(
     sampler: SamplerName | None = None,
     guidance_interval: tuple[float, float] | None = None,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Paints small pictures in [-1, 1] from image embeddings, and texts if there are any.
 
@@ -122,6 +124,7 @@ def run_decoder(
             sampler=sampler,
             guidance_interval=guidance_interval,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -134,6 +137,7 @@ def run_upsampler(
     sampler: SamplerName | None = None,
     start: float = 1.0,
     callback: Callback | None = None,
+    latents: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 large_height large_width"]:
     """Enlarges pictures in [-1, 1]; `start` as `upsample` has it."""
     summon(upsampler.unet)
@@ -148,6 +152,7 @@ def run_upsampler(
             sampler=sampler,
             start=start,
             callback=callback,
+            latents=latents,
         )
 
 
@@ -157,6 +162,19 @@ def _watched(network: nn.Module, stage: str) -> Iterator[None]:
     weight = next(network.parameters())
     with exact_kernels(weight.device, weight.dtype), watch(network, stage):
         yield
+
+
+def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
+    """Moves a prior; one that draws several candidates stays in float32, and so do the statistics
+    of pictures."""
+    prior.to(device)
+    for parameter in prior.parameters():
+        parameter.data = parameter.data.to(prior_dtype(prior, dtype))
+
+
+def prior_dtype(prior: Prior, dtype: torch.dtype) -> torch.dtype:
+    """Returns a prior's precision where decoder and upsamplers have `dtype`."""
+    return torch.float32 if prior.config.sampling.candidates > 1 else dtype
 
 
 def needed_prior(model: Components) -> Prior:

@@ -59,6 +59,8 @@ class ModelRecord:
     """Of all weights and configurations of the model folder."""
     source: str | None = None
     """Where anybody can get it: `pocket` or a hub id; None for a folder of the user's own."""
+    upsampler: str | None = None
+    """Hash of the upsamplers that went on where the model ends; None where none did."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
