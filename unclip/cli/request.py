@@ -94,9 +94,9 @@ def _make(
         request.device,
         request.dtype,
         local_rank=rank,
-        low_memory=request.low_memory,
         revision=request.revision,
         local_files_only=request.local_files_only,
+        low_memory=request.low_memory,
     )
     pipe = enlarge(report, pipe, request.settings.get("size"), request.upsampler)
     strength = resolve_strength(request.strength, pipe.prior)

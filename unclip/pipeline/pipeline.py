@@ -154,8 +154,6 @@ class UnCLIPPipeline:
     ) -> "UnCLIPPipeline":
         """Returns a pipeline that goes on to larger sizes with upsamplers of ours.
 
-        Where this one's networks take turns they take them in the new one from now on.
-
         Args:
             source: an upsampler's folder, or a model's; None is the bundled pocket.
             size: the size to reach, in pixels a side; None is the largest that can be had.
@@ -172,8 +170,10 @@ class UnCLIPPipeline:
         larger = type(self)(*networks, record=record, metadata=self._metadata)
         larger.licence = self.licence
         if self._residency is not None:
-            budget, self._residency = self._residency.budget, self._residency.end()
+            budget = self._residency.budget
+            self._residency.end()
             larger._residency = take_turns(larger.model, device, dtype, budget)
+            self._residency = larger._residency  # they share their networks
             return larger
         return larger.to(device, dtype)
 
