@@ -35,7 +35,7 @@ from cpu_shapes import (
 from torch import Tensor, nn
 
 import unclip.nn.packed
-from prior.steps import PriorSteps
+from prior.steps import prepare_steps
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.schedules import respace
 from unclip.nn.fast import fast
@@ -93,7 +93,7 @@ def prior_variants() -> Variants:
 
         def stepped(own=own, packed=True) -> Tensor:
             with weights(packed):
-                steps = PriorSteps(own, [(text[:1], 1), (text[1:], 1)], times)
+                steps = prepare_steps(own, [(text[:1], 1), (text[1:], 1)], times)
                 answers = [steps(x, t) for t in times]
             return answers[0]
 

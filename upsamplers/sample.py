@@ -14,7 +14,7 @@ from unclip.diffusion.noise import Noise
 from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import build_schedule, respace, times_below
-from unclip.nn.fast import fast
+from unclip.nn.fast import Run, fast
 from unclip.nn.graphs import step_recorder
 from unclip.nn.residency import summon
 from upsamplers.augmentation import augment

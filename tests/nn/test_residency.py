@@ -3,6 +3,7 @@
 import gc
 import weakref
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_in_inference_mode_too(networks: list[nn.Module]) -> None:
     with torch.inference_mode():
         for network in networks:
             summon(network)
-            assert network[0](x.bfloat16()).dtype == torch.bfloat16
+            assert cast(nn.Sequential, network)[0](x.bfloat16()).dtype == torch.bfloat16
     for network in networks:
         summon(network)
         assert not next(network.parameters()).is_inference()
@@ -136,16 +137,17 @@ def test_what_was_written_into_weights_is_kept(tmp_path: Path) -> None:
     """Before they take turns, and on the CPU also while they do."""
     source = nn.Linear(300, 300)
     write_tensors(tmp_path / "w.safetensors", source.state_dict())
-    networks: list[nn.Module] = [nn.Linear(300, 300), nn.Linear(300, 300)]
+    linears = [nn.Linear(300, 300), nn.Linear(300, 300)]
+    networks = list[nn.Module](linears)
     for network in networks:
         load_tensors(network, read_tensors(tmp_path / "w.safetensors"), "w")
     with torch.no_grad():
-        networks[0].weight.mul_(2)
+        linears[0].weight.mul_(2)
     residency = taking_turns(networks, torch.float32)
     summon(networks[1])
     with torch.no_grad():
-        networks[1].weight.mul_(3)
-    for factor, network in ((2, networks[0]), (3, networks[1])):
+        linears[1].weight.mul_(3)
+    for factor, network in ((2, linears[0]), (3, linears[1])):
         summon(network)
         assert torch.equal(network.weight, source.weight * factor)
     residency.end()

@@ -120,6 +120,7 @@ def karlo() -> Components:
             Decoder(DecoderConfig()),
             (Upsampler(UpsamplerConfig()),),
         )
+    assert model.prior is not None
     for network in (model.prior, model.decoder, *model.upsamplers):
         network.to(torch.float16)
     return model

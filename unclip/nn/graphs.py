@@ -174,7 +174,7 @@ def _fill(graph: _Graph, tensors: list[Tensor], first: int) -> None:
         buffers.append(graph.buffers[index])
         sources.append(tensor)
     for buffers, sources in changed.values():
-        torch._foreach_copy_(buffers, sources)
+        torch._foreach_copy_(buffers, sources)  # pyright: ignore[reportPrivateImportUsage]  # PyTorch has no public one
 
 
 _caches: "WeakKeyDictionary[nn.Module, tuple[Hashable, GraphCache]]" = WeakKeyDictionary()

@@ -38,7 +38,7 @@ def residents_of(model: Components, dtype: torch.dtype) -> Iterator[Resident]:
         yield Resident(model.clip.image, torch.float32)
     yield Resident(model.clip.text, torch.float32)
     if model.prior is not None:
-        yield Resident(model.prior, prior_dtype(model.prior, dtype))
+        yield Resident(model.prior, prior_dtype(model.prior.config.sampling.candidates, dtype))
     yield Resident(model.decoder, dtype)
     for upsampler in model.upsamplers:
         yield Resident(upsampler.unet, dtype)
