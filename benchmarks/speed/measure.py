@@ -124,10 +124,10 @@ def _describe(
         say(f"comparing {kind.name}")
         if device.type == "cuda":
             engine.paint(task, lambda: None)  # what compiles or captures doesn't count
-        own, held = isinstance(engine, Ours), memory.get(kind.name)
+        held = memory.get(kind.name)
         if held:
             held.start()
-        seen = watch(engine, task, device, profiled=own)
+        seen = watch(engine, task, device, profiled=isinstance(engine, Ours))
         if reference is None:
             reference = seen.images  # the reference comes first, and is float32 on a CPU
         row = Row(
@@ -139,7 +139,7 @@ def _describe(
             profile=seen.profile,
             peak_bytes=held.peak() if held else None,
         )
-        if own:
+        if isinstance(engine, Ours):
             row = replace(row, call_seconds=_whole_call(engine, task, seen.images, device))
         if cold:
             say(f"{kind.name} in a fresh process")
