@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def layers() -> list[nn.Module]:
 
 
 def taking_turns(
-    networks: list[nn.Module], dtype: torch.dtype = torch.bfloat16, device: torch.device = CPU
+    networks: Sequence[nn.Module], dtype: torch.dtype = torch.bfloat16, device: torch.device = CPU
 ) -> Residency:
     residents = [Resident(network, dtype) for network in networks]
     return Residency(residents, device, 4_000_000_000)
@@ -69,7 +70,8 @@ def test_in_inference_mode_too(networks: list[nn.Module]) -> None:
     with torch.inference_mode():
         for network in networks:
             summon(network)
-            assert network[0](x.bfloat16()).dtype == torch.bfloat16
+            (layer, *_) = network.children()
+            assert layer(x.bfloat16()).dtype == torch.bfloat16
     for network in networks:
         summon(network)
         assert not next(network.parameters()).is_inference()
@@ -136,7 +138,7 @@ def test_what_was_written_into_weights_is_kept(tmp_path: Path) -> None:
     """Before they take turns, and on the CPU also while they do."""
     source = nn.Linear(300, 300)
     write_tensors(tmp_path / "w.safetensors", source.state_dict())
-    networks: list[nn.Module] = [nn.Linear(300, 300), nn.Linear(300, 300)]
+    networks = [nn.Linear(300, 300), nn.Linear(300, 300)]
     for network in networks:
         load_tensors(network, read_tensors(tmp_path / "w.safetensors"), "w")
     with torch.no_grad():

@@ -121,6 +121,7 @@ def karlo() -> Components:
             (Upsampler(UpsamplerConfig()),),
         )
     for network in (model.prior, model.decoder, *model.upsamplers):
+        assert network is not None
         network.to(torch.float16)
     return model
 

@@ -10,7 +10,7 @@ recorded in a CUDA graph with the network, the guidance and the conversion to x_
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -289,5 +289,5 @@ def _at(network: Any, t: int) -> tuple[Prepared, int | None]:
     if not isinstance(network, Guided):
         return network, None
     if network.off(t):
-        return network.cond, None
-    return network.both, network.channels or 0
+        return cast(Prepared, network.cond), None
+    return cast(Prepared, network.both), network.channels or 0

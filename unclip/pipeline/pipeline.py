@@ -239,9 +239,10 @@ class UnCLIPPipeline:
         self.clip.to(where)
         if self.prior is not None:
             move_prior(self.prior, where, precision)
-        layout = torch.channels_last if where.type == "cuda" else torch.preserve_format
         for network in (self.decoder, *self.upsamplers):
-            network.to(where, precision, memory_format=layout)
+            network.to(where, precision)
+            if where.type == "cuda":  # convolutions run fastest with channels last
+                network.to(memory_format=torch.channels_last)
         return self
 
     def enable_low_memory(self, budget: int = LOW_MEMORY_BYTES) -> "UnCLIPPipeline":
