@@ -117,7 +117,7 @@ def test_what_has_changed_is_copied_and_nothing_else(
     cache: GraphCache, monkeypatch: pytest.MonkeyPatch, inference: bool
 ) -> None:
     copied: list[int] = []
-    copy = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
+    copy: Any = vars(torch)["_foreach_copy_"]
 
     def counting(to: list[Tensor], source: list[Tensor]) -> None:
         copied.append(len(to))

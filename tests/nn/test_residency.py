@@ -2,8 +2,8 @@
 
 import gc
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def layers() -> list[nn.Module]:
 
 
 def taking_turns(
-    networks: list[nn.Module], dtype: torch.dtype = torch.bfloat16, device: torch.device = CPU
+    networks: Sequence[nn.Module], dtype: torch.dtype = torch.bfloat16, device: torch.device = CPU
 ) -> Residency:
     residents = [Resident(network, dtype) for network in networks]
     return Residency(residents, device, 4_000_000_000)
@@ -70,7 +70,8 @@ def test_in_inference_mode_too(networks: list[nn.Module]) -> None:
     with torch.inference_mode():
         for network in networks:
             summon(network)
-            assert cast(nn.Sequential, network)[0](x.bfloat16()).dtype == torch.bfloat16
+            (layer, *_) = network.children()
+            assert layer(x.bfloat16()).dtype == torch.bfloat16
     for network in networks:
         summon(network)
         assert not next(network.parameters()).is_inference()
@@ -137,17 +138,16 @@ def test_what_was_written_into_weights_is_kept(tmp_path: Path) -> None:
     """Before they take turns, and on the CPU also while they do."""
     source = nn.Linear(300, 300)
     write_tensors(tmp_path / "w.safetensors", source.state_dict())
-    linears = [nn.Linear(300, 300), nn.Linear(300, 300)]
-    networks = list[nn.Module](linears)
+    networks = [nn.Linear(300, 300), nn.Linear(300, 300)]
     for network in networks:
         load_tensors(network, read_tensors(tmp_path / "w.safetensors"), "w")
     with torch.no_grad():
-        linears[0].weight.mul_(2)
+        networks[0].weight.mul_(2)
     residency = taking_turns(networks, torch.float32)
     summon(networks[1])
     with torch.no_grad():
-        linears[1].weight.mul_(3)
-    for factor, network in ((2, linears[0]), (3, linears[1])):
+        networks[1].weight.mul_(3)
+    for factor, network in ((2, networks[0]), (3, networks[1])):
         summon(network)
         assert torch.equal(network.weight, source.weight * factor)
     residency.end()

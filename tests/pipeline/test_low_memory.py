@@ -122,6 +122,7 @@ def karlo() -> Components:
         )
     assert model.prior is not None
     for network in (model.prior, model.decoder, *model.upsamplers):
+        assert network is not None
         network.to(torch.float16)
     return model
 

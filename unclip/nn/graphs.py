@@ -174,7 +174,8 @@ def _fill(graph: _Graph, tensors: list[Tensor], first: int) -> None:
         buffers.append(graph.buffers[index])
         sources.append(tensor)
     for buffers, sources in changed.values():
-        torch._foreach_copy_(buffers, sources)  # pyright: ignore[reportPrivateImportUsage]  # PyTorch has no public one
+        # No public function copies lists in one launch.
+        torch._foreach_copy_(buffers, sources)  # pyright: ignore[reportPrivateImportUsage]
 
 
 _caches: "WeakKeyDictionary[nn.Module, tuple[Hashable, GraphCache]]" = WeakKeyDictionary()
