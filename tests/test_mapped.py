@@ -73,3 +73,33 @@ class TestReferences:
         bad += [(MAX_ELEMENTS + 1,), (2**25, 2**24), (0, 2**40, 2**40), (2**600,), [[1]]]
         assert all(map(is_shape, good))
         assert not any(map(is_shape, bad))
+
+
+def test_a_tensor_in_another_precision(tmp_path: Path) -> None:
+    """The same type stays mapped; another is a copy, and the pages read are given back."""
+    values = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "numbers"
+    path.write_bytes(values.numpy().tobytes())
+    ref = TensorRef(MappedFile(path), 0, torch.float32, (300, 40), (40, 1))
+    same = ref.load_as(torch.float32)
+    assert torch.equal(same, values)
+    assert same.data_ptr() == ref.load().data_ptr()
+    half = ref.load_as(torch.bfloat16)
+    assert torch.equal(half, values.bfloat16())
+    assert half.data_ptr() != same.data_ptr()
+    # Pages that were given back are read again.
+    assert torch.equal(same, values)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (1, 4095), (100, 5000), (4096, 8192)])
+def test_only_whole_pages_are_given_back(tmp_path: Path, start: int, stop: int) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(bytes(range(256)) * 64)
+    file = MappedFile(path)
+    numbers = file.elements(torch.uint8, 0, len(file))
+    numbers[:start], numbers[stop:] = 7, 9
+    first, last = -(-start // 4096) * 4096, stop // 4096 * 4096
+    file.release(start, stop)
+    untouched = torch.cat([numbers[: min(start, first)], numbers[max(stop, last) :]])
+    kept = 7 * numbers[: min(start, first)].numel() + 9 * numbers[max(stop, last) :].numel()
+    assert untouched.long().sum() == kept
