@@ -1,6 +1,7 @@
 """Qualities and the settings they stand for: steps, samplers, guidance's interval, late start."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_the_pocket_s_qualities(pocket: UnCLIPPipeline) -> None:
         candidates=2,
         decoder_steps=4,
         decoder_guidance=1.5,
-        sampler="dpmpp_2m",
+        sampler="ddim",
         guidance_interval=(0.2, 0.8),
         super_res_steps=(2, 2),
         super_res_samplers=("ddim", "ddim"),
@@ -159,3 +160,10 @@ def test_a_late_start_is_the_enlarged_picture_and_noise(pipe: UnCLIPPipeline) ->
     large = interpolate(images, scale_factor=4, mode="bicubic", antialias=True)
     expected = bar.sqrt() * large + (1 - bar).sqrt() * noise
     assert torch.allclose(seen[0], expected.float(), atol=1e-5)
+
+
+def test_a_draft_of_karlo_is_not_ancestral(karlo_folder: Path) -> None:
+    """DPM-Solver++ in the decoder; 16 of 50 evaluations of it, and 2 of 7 of the upsampler."""
+    draft = UnCLIPPipeline.from_pretrained(karlo_folder).settings(quality="draft")
+    assert (draft.prior_steps, draft.decoder_steps, draft.sampler) == (10, 10, "dpmpp_2m")
+    assert (draft.super_res_steps, draft.super_res_samplers) == ((2,), ("ddpm",))

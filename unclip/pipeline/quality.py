@@ -1,9 +1,9 @@
 """`quality`: a named set of settings, scaled to the model's own; a setting that is given wins.
 
 `standard` is the model's own. `draft` leaves out what a picture loses least by (docs/speed.md has
-the measured error and gain of each): DPM-Solver++ (arXiv 2211.01095) in fewer steps, guidance in
-the middle of the time only (arXiv 2404.07724), upsamplers that begin from the enlarged picture, as
-SDEdit does (arXiv 2108.01073). `best` doubles the decoder's steps.
+the measured error and gain of each): fewer steps, of DPM-Solver++ (arXiv 2211.01095) where the
+model's own sampler is ancestral; guidance in the middle of the time only (arXiv 2404.07724);
+upsamplers that begin from the enlarged picture, as SDEdit does (arXiv 2108.01073). `best` doubles the decoder's steps.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from upsamplers.model import Upsampler
 
 QUALITIES = ("draft", "standard", "best")
 DRAFT_SAMPLER = "dpmpp_2m"
+"""In place of ancestral sampling, which few steps do not suit; other samplers stay."""
 DRAFT_STEPS = 0.4
 """Of the decoder's own steps, and of the prior's."""
 DRAFT_LEAST_STEPS = 4
@@ -50,9 +51,10 @@ def preset(
         return {"decoder_num_inference_steps": min(BEST_STEPS * own.num_steps, most)}
     settings: dict[str, Any] = {
         "decoder_num_inference_steps": _fewer(own.num_steps, DRAFT_STEPS, DRAFT_LEAST_STEPS),
-        "sampler": DRAFT_SAMPLER,
         "guidance_interval": DRAFT_GUIDANCE,
     }
+    if own.sampler == "ddpm":
+        settings["sampler"] = DRAFT_SAMPLER
     if with_prior and model.prior is not None:
         steps = model.prior.config.sampling.num_steps
         settings["prior_num_inference_steps"] = _fewer(steps, DRAFT_STEPS, DRAFT_LEAST_STEPS)
