@@ -3,7 +3,8 @@
 `standard` is the model's own. `draft` leaves out what a picture loses least by (docs/speed.md has
 the measured error and gain of each): fewer steps, of DPM-Solver++ (arXiv 2211.01095) where the
 model's own sampler is ancestral; guidance in the middle of the time only (arXiv 2404.07724);
-upsamplers that begin from the enlarged picture, as SDEdit does (arXiv 2108.01073). `best` doubles the decoder's steps.
+upsamplers that begin from the enlarged picture, as SDEdit does (arXiv 2108.01073). `best` doubles
+the decoder's steps.
 """
 
 from collections.abc import Sequence
