@@ -73,10 +73,14 @@ def to_stage(
     return StageFolder("decoder", to_dict(config), metadata, tensors, {})
 
 
-def from_stage(folder: StageFolder) -> Decoder:
-    """Builds a decoder in evaluation mode from a stage folder's content."""
+def from_stage(folder: StageFolder, *, dtype: torch.dtype | None = torch.float32) -> Decoder:
+    """Builds a decoder in evaluation mode from a stage folder's content.
+
+    Args:
+        dtype: of its weights; None keeps them as they are stored.
+    """
     config = from_dict(DecoderConfig, folder.config, "decoder/config.json")
     with torch.device("meta"):
         decoder = Decoder(config)
-    load_tensors(decoder, folder.tensors, "decoder/model.safetensors")
+    load_tensors(decoder, folder.tensors, "decoder/model.safetensors", dtype=dtype)
     return decoder.eval()

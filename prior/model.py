@@ -120,10 +120,14 @@ def to_stage(
     return StageFolder("prior", to_dict(config), metadata, tensors, {})
 
 
-def from_stage(folder: StageFolder) -> Prior:
-    """Builds a prior in evaluation mode from a stage folder's content."""
+def from_stage(folder: StageFolder, *, dtype: torch.dtype | None = torch.float32) -> Prior:
+    """Builds a prior in evaluation mode from a stage folder's content.
+
+    Args:
+        dtype: of its weights; None keeps them as they are stored.
+    """
     config = from_dict(PriorConfig, folder.config, "prior/config.json")
     with torch.device("meta"):
         prior = Prior(config)
-    load_tensors(prior, folder.tensors, "prior/model.safetensors")
+    load_tensors(prior, folder.tensors, "prior/model.safetensors", dtype=dtype)
     return prior.eval()

@@ -197,19 +197,25 @@ def load_tensors(
     tensors: Mapping[str, Tensor],
     where: str,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
 ) -> None:
     """Puts tensors into a module (built on the meta device, say), floating-point ones as `dtype`.
+
+    Args:
+        dtype: None keeps each as it is, mapped in its file if it was. Statistics (buffers) become
+            float32 in any case.
 
     Raises:
         CheckpointError: names, shapes or kinds differ; the first ten are listed.
     """
     check_tensors(module, tensors, where)
-    converted = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
-    module.load_state_dict(converted, assign=True)
+    statistics = {name for name, _ in module.named_buffers()}
+
+    def converted(name: str, tensor: Tensor) -> Tensor:
+        wish = torch.float32 if name in statistics else dtype
+        return tensor.to(wish) if wish is not None and tensor.is_floating_point() else tensor
+
+    module.load_state_dict({n: converted(n, x) for n, x in tensors.items()}, assign=True)
 
 
 @contextmanager

@@ -90,10 +90,14 @@ def to_stage(
     return StageFolder("upsampler", to_dict(config), metadata, tensors, {})
 
 
-def from_stage(folder: StageFolder) -> Upsampler:
-    """Builds an upsampler in evaluation mode from a stage folder's content."""
+def from_stage(folder: StageFolder, *, dtype: torch.dtype | None = torch.float32) -> Upsampler:
+    """Builds an upsampler in evaluation mode from a stage folder's content.
+
+    Args:
+        dtype: of its weights; None keeps them as they are stored.
+    """
     config = from_dict(UpsamplerConfig, folder.config, "upsampler/config.json")
     with torch.device("meta"):
         upsampler = Upsampler(config)
-    load_tensors(upsampler, folder.tensors, "upsampler/model.safetensors")
+    load_tensors(upsampler, folder.tensors, "upsampler/model.safetensors", dtype=dtype)
     return upsampler.eval()

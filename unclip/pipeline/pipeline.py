@@ -120,7 +120,7 @@ class UnCLIPPipeline:
             return cls._from_karlo(folder, source, wish, where, low_memory=low_memory)
         read = read_model(folder)
         record = ModelRecord(name=read.name, hash=read.hash, source=source)
-        pipe = cls(*build(read), record=record, metadata=metadata_of(read))
+        pipe = cls(*build(read, dtype=None), record=record, metadata=metadata_of(read))
         pipe.licence = read.licence
         if low_memory:
             pipe.enable_low_memory()

@@ -33,8 +33,11 @@ Metadata = Mapping[str, Mapping[str, Any]]
 """What each stage's folder says of its training, by stage: `upsampler_0` is the first upsampler."""
 
 
-def build(model: ModelStages) -> Components:
-    """Builds all networks, in evaluation mode and float32.
+def build(model: ModelStages, *, dtype: torch.dtype | None = torch.float32) -> Components:
+    """Builds all networks, in evaluation mode; CLIP is in float32.
+
+    Args:
+        dtype: of the others' weights; None keeps them as they are stored, mapped in their files.
 
     Raises:
         CheckpointError: weights and configuration of a stage disagree.
@@ -42,9 +45,9 @@ def build(model: ModelStages) -> Components:
     with NoFirstWeights():
         return Components(
             clip_from_stage(model.clip.config, model.clip.tensors, model.clip.extra),
-            None if model.prior is None else prior.model.from_stage(model.prior),
-            decoder.model.from_stage(model.decoder),
-            tuple(upsamplers.model.from_stage(stage) for stage in model.upsamplers),
+            None if model.prior is None else prior.model.from_stage(model.prior, dtype=dtype),
+            decoder.model.from_stage(model.decoder, dtype=dtype),
+            tuple(upsamplers.model.from_stage(stage, dtype=dtype) for stage in model.upsamplers),
         )
 
 
