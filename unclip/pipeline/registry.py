@@ -6,6 +6,8 @@ No file can add to it, and nothing is imported because a file names it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
+
 import decoder.model
 import prior.model
 import upsamplers.model
