@@ -66,6 +66,7 @@ def written(tmp_path: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in found}
 
 
+@pytest.mark.slow
 def test_from_questions_to_rows(
     ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

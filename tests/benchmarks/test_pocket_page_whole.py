@@ -89,6 +89,7 @@ def page(make: Callable[..., int], here: Path) -> str:
     return (here / "docs" / "pocket.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_picture_is_there(page: str, here: Path) -> None:
     shown = [part.partition(")")[0] for part in page.split("](pocket/")[1:]]
     assert shown == [

@@ -92,7 +92,6 @@ def test_engines_paint_the_reference_s_pictures(
 
 
 def test_a_draft_paints_by_the_preset(folder: Path) -> None:
-    pytest.importorskip("unclip.pipeline.quality")
     (kind,) = select(CPU, ["U1"])
     clock = CpuClock()
     images = kind.open(folder, DEVICE).paint(TASK, clock.mark)
@@ -127,6 +126,7 @@ def test_the_tuned_peer_is_compiled(folder: Path) -> None:
     assert pipe.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_and_goes_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

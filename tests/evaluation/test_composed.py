@@ -129,6 +129,7 @@ def test_renders_are_of_the_set_s_own_vectors(tiny_set: Path) -> None:
     assert (shrunk - small.flip(0)).abs().mean() > 0.1
 
 
+@pytest.mark.slow
 def test_renders_are_sharp_and_what_enlarging_loses_is_seen(tiny_set: Path) -> None:
     """Pictures painted from the sprites, which are 96 pixels wide, would be soft themselves."""
     world = BuiltWorld(tiny_set)

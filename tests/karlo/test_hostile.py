@@ -136,6 +136,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS and /proc are Linux's")
 def test_bombs_are_refused_within_little_memory(tmp_path: Path) -> None:
     def header(name: str, content: bytes) -> None:

@@ -75,6 +75,7 @@ def closure(names: list[str]) -> set[str]:
     return modules
 
 
+@pytest.mark.slow
 def test_wheels_and_the_machine_are_all_that_training_imports() -> None:
     """Every other module of this environment is hidden, as on a bare machine."""
     there = closure(["torch", "transformers", "accelerate"]) | {"torchvision"}

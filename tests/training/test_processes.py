@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+@pytest.mark.slow
 def test_ten_steps_are_five_and_five(tmp_path: Path, start_toy: Start) -> None:
     whole, first = start_toy(tmp_path / "whole"), start_toy(tmp_path / "parts", "train.steps=5")
     finish(first)
