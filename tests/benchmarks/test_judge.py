@@ -29,13 +29,14 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_from_a_set_to_a_judge(tmp_path: Path) -> None:
     drawings = write_small_set(tmp_path / "set")
     arguments = ["--set", tmp_path / "set", "--out", tmp_path / "out"]
-    arguments += ["--weights", tmp_path / "judge", "--copies", "2", "--scenes", "8"]
+    arguments += ["--weights", tmp_path / "judge", "--copies", "2", "--scenes", "20"]
     arguments += ["--override", "train.steps=2", "--override", "train.batch_size=8"]
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "out" / "pictures" / "metadata.jsonl").read_text().splitlines()
     learned = [drawing for drawing in drawings if is_for_the_judge(drawing)]
-    assert len(lines) == 2 * len(learned) + 9
+    # Twenty composed scenes, and one of the bundled illustrations to eight of them.
+    assert len(lines) == 2 * len(learned) + 22
     assert json.loads(lines[0])["captions"][0].startswith("red apple | ")
 
     judge = load_judge(tmp_path / "judge")
