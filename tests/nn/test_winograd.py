@@ -1,5 +1,7 @@
 """Winograd's convolutions against `conv2d` in float64, and where they are chosen."""
 
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from torch.nn.functional import conv2d, interpolate, silu
 from unclip.nn import packed, winograd
 from unclip.nn.fast import fast
 from unclip.nn.packed import pack_conv
-from unclip.nn.packed_blocks import PackedKernels
+from unclip.nn.packed_blocks import PackedKernels, PackedResBlock
 from unclip.nn.unet import UNet, UNetConfig
 from unclip.nn.winograd import DoublingConv, WinogradConv
 
@@ -144,14 +146,14 @@ def test_each_input_gets_the_kernel_that_suits_it() -> None:
         convolve = pack_conv(conv, doubled=doubled)
         assert isinstance(convolve, packed._WhereItPays)
         small, large = picture(1, 192, 5, 7), picture(3, 192, 16, 16)
-        assert error(convolve(small), precise(conv, small, kind)) < 2e-6
+        assert error(convolve(small), precise(conv, small, kind)) < 4e-6
         assert convolve.kernel is None
-        assert error(convolve(large), precise(conv, large, kind)) < 2e-6
+        assert error(convolve(large), precise(conv, large, kind)) < 4e-6
         assert type(convolve.kernel) is kind
         wanted = precise(conv, silu(small), kind)
         added = picture(*wanted.shape)
         found = convolve(small, add=added, after_silu=True)
-        assert error(found, wanted + added) < 2e-6
+        assert error(found, wanted + added) < 4e-6
 
 
 @pytest.mark.parametrize("scale_shift", [True, False])
@@ -174,7 +176,7 @@ def test_a_network_runs_on_them(randomise, scale_shift: bool, rows: int) -> None
     kernels = PackedKernels()
     with torch.inference_mode():
         unet(x.contiguous(memory_format=torch.channels_last), steps, kernels=kernels)
-    finer, double = unet.down_blocks[0].resnets[0], unet.up_blocks[0].upsamplers[0]
-    assert type(kernels(finer).conv1.kernel) is WinogradConv
-    assert type(kernels(double).conv1.kernel) is DoublingConv
-    assert type(kernels(double).conv2.kernel) is WinogradConv
+    double = cast(PackedResBlock, kernels(unet.get_submodule("up_blocks.0.upsamplers.0")))
+    for convolve, kind in ((double.conv1, DoublingConv), (double.conv2, WinogradConv)):
+        assert isinstance(convolve, packed._WhereItPays)
+        assert type(convolve.kernel) is kind
