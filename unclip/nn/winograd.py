@@ -30,7 +30,7 @@ _FILTER = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 _DOUBLED_FILTER = ((1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0))
 
 _TILES = 128
-"""Tiles of a block, on one thread: enough for a matrix product, few enough for the cache."""
+"""Tiles of a block: enough for a matrix product, few enough for the cache."""
 
 
 Block = tuple[slice, slice]
@@ -66,7 +66,10 @@ class WinogradConv:
 
         Products fall with inputs times outputs, the transforms cost as much as their sum, so the
         harmonic mean of the two decides; and the weights are read for few tiles as for many.
+        Never on several threads, which would wait for each other after every small operation.
         """
+        if torch.get_num_threads() > 1:
+            return False
         batch, channels, height, width = shape
         mean = 2 / (1 / channels + 1 / conv.out_channels)
         tiles = batch * height * width / cls.pixels
@@ -207,8 +210,7 @@ def _doubled_differences(a: Tensor, b: Tensor, c: Tensor, out: Tensor) -> None:
 
 def _blocks(batch: int, rows: int, columns: int) -> Iterator[Block]:
     """Cuts the tiles into blocks: several pictures, or some rows of one."""
-    tiles = _TILES * torch.get_num_threads()
-    pictures, height = max(1, tiles // (rows * columns)), max(1, min(rows, tiles // columns))
+    pictures, height = max(1, _TILES // (rows * columns)), max(1, min(rows, _TILES // columns))
     for first in range(0, batch, pictures):
         for top in range(0, rows, height):
             yield slice(first, min(first + pictures, batch)), slice(top, min(top + height, rows))
