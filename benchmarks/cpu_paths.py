@@ -35,6 +35,7 @@ from cpu_shapes import (
 from torch import Tensor, nn
 
 import unclip.nn.packed
+import unclip.nn.winograd
 from prior.steps import prepare_steps
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.schedules import respace
@@ -47,6 +48,7 @@ STEPS = {"prior": 25, "decoder": 25, "upsampler": 7}
 TEXT_TOKENS, VALID, VALID_OF_NOTHING = 77, 16, 2
 DTYPES = (torch.float32, torch.bfloat16)
 THEIRS = "diffusers float32"
+ADDED = ("+ packed weights", "+ kept memory", "+ fewer products")
 
 Work = Callable[[], Tensor]
 """Makes a part of a stage's steps, and returns its last answer."""
@@ -141,30 +143,31 @@ def unet_variants(stage: str) -> Variants:
             partial(wide, last, steps, sliced),
             STEPS[stage],
         )
-        for packed, kept in ((False, False), (True, False), (True, True)):
-            what = {0: "+ fused blocks", 1: "+ packed weights", 2: "+ kept memory"}[packed + kept]
-            run = warm(unet, packed=packed, kept=kept)
+        for count, what in enumerate(("+ fused blocks", *ADDED)):
+            run = warm(unet, *(count > index for index in range(len(ADDED))))
             found[name_of(what, dtype)] = (partial(run, last, steps, sliced), STEPS[stage])
     return found
 
 
 @contextmanager
-def weights(packed: bool) -> Iterator[None]:
-    """Leaves weights as they are where they are not to be packed."""
+def weights(packed: bool, reduced: bool = True) -> Iterator[None]:
+    """Leaves weights as they are where they are not to be packed, or not to be transformed."""
     with ExitStack() as stack:
         if not packed:
             target, name = unclip.nn.packed, "unpacked_because"
             stack.enter_context(patch.object(target, name, lambda dtype: "switched off"))
+        if not reduced:
+            stack.enter_context(patch.object(unclip.nn.winograd, "applies", lambda conv: False))
         yield
 
 
-def warm(unet: UNet, *, packed: bool, kept: bool) -> Callable[..., Tensor]:
+def warm(unet: UNet, packed: bool, kept: bool, reduced: bool) -> Callable[..., Tensor]:
     """The fast path with its weights packed once, as over the steps of a picture."""
     kernels = PackedKernels()
 
     def run(*inputs: Any) -> Tensor:
         with ExitStack() as stack:
-            stack.enter_context(weights(packed))
+            stack.enter_context(weights(packed, reduced))
             if kept:
                 stack.enter_context(kept_memory())
             # A step follows others: the memory that they freed is there.
@@ -253,7 +256,7 @@ def main() -> None:
 
 def print_totals(content: dict[str, Any]) -> None:
     """All three stages, for diffusers and for ours with everything on."""
-    last = {"prior": "+ packed weights", "decoder": "+ kept memory", "upsampler": "+ kept memory"}
+    last = {"prior": "+ packed weights", "decoder": ADDED[-1], "upsampler": ADDED[-1]}
     totals: dict[str, list[float]] = {}
     for dtype in DTYPES:
         for label, names in (("diffusers", dict.fromkeys(STEPS, "diffusers")), ("ours", last)):

@@ -47,33 +47,39 @@ class PackedResBlock:
 
     def __init__(self, block: ResBlock) -> None:
         self.block = block
-        self.conv1, self.conv2 = pack_conv(block.conv1), pack_conv(block.conv2)
+        self.conv1 = pack_conv(block.conv1, doubled=block.resample == "up")
+        self.conv2 = pack_conv(block.conv2)
         shortcut = block.conv_shortcut
         self.shortcut = None if shortcut is None else pack_conv(shortcut)
 
     def __call__(self, x: Tensor, modulation: Tensor) -> Tensor:
         """Runs the block with a prepared modulation."""
         block = self.block
-        h = block.resampled(silu(_norm(block.norm1, x), inplace=True))
-        h = self._modulated(h, modulation)
-        silu(h, inplace=True)
+        h = self._modulated(x, modulation)
         x = block.resampled(x)
-        return self.conv2(h, add=x if self.shortcut is None else self.shortcut(x))
+        add = x if self.shortcut is None else self.shortcut(x)
+        return self.conv2(h, add=add, after_silu=True)
 
-    def _modulated(self, h: Tensor, modulation: Tensor) -> Tensor:
+    def _modulated(self, x: Tensor, modulation: Tensor) -> Tensor:
         """The first convolution, the time, and the second norm."""
         block = self.block
         if block.scale_shift:
             factor, shift = modulation[:, :, None, None].chunk(2, dim=1)
-            h = _norm(block.norm2, self.conv1(h))
+            h = _norm(block.norm2, self._first(x))
             return torch.addcmul(shift, h, factor, out=h)
         if len(modulation) == 1:
             # The same for every picture: a bias.
             assert block.conv1.bias is not None
-            h = self.conv1(h, bias=block.conv1.bias + modulation[0])
+            h = self._first(x, bias=block.conv1.bias + modulation[0])
         else:
-            h = self.conv1(h).add_(modulation[:, :, None, None])
+            h = self._first(x).add_(modulation[:, :, None, None])
         return _norm(block.norm2, h)
+
+    def _first(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        h = _norm(self.block.norm1, x)
+        if self.block.resample == "down":
+            return self.conv1(self.block.resampled(silu(h, inplace=True)), bias=bias)
+        return self.conv1(h, bias=bias, after_silu=True)
 
 
 class PackedAttention:
