@@ -16,13 +16,16 @@ from unclip.errors import NumericalError
 from unclip.nn import graphs
 from unclip.nn.graphs import graphs_of
 from unclip.pipeline.pipeline import UnCLIPPipeline
+from unclip.pipeline.stages import lay_out
 
 
 @pytest.fixture
 def recorded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> UnCLIPPipeline:
     """A model that records on the CPU."""
     monkeypatch.setitem(graphs.RECORDERS, "cpu", TapeRecorder)
-    return UnCLIPPipeline.from_pretrained(tiny_model)
+    recorded = UnCLIPPipeline.from_pretrained(tiny_model)
+    lay_out(recorded.model)
+    return recorded
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, gelu, interpolate, linear, silu
+from torch.nn.functional import conv2d, gelu, interpolate, silu
 
 from unclip.nn import winograd
 from unclip.nn.graphs import RECORDERS
+from unclip.nn.joined import one_product
 from unclip.nn.winograd import DoublingConv, WinogradConv
 
 _OPS: Any = torch.ops.mkldnn
@@ -167,8 +168,9 @@ class _PlainLinear:
         self.layers = layers
 
     def __call__(self, x: Tensor, add: Tensor | None = None, activate: bool = False) -> Tensor:
-        parts = [linear(x, layer.weight, layer.bias) for layer in self.layers]
-        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        out = one_product(self.layers, x) if len(self.layers) > 1 else self.layers[0](x)
+        if out is None:
+            out = torch.cat([layer(x) for layer in self.layers], dim=-1)
         if activate:
             out = gelu(out)
         return out if add is None else out.add_(add)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from unclip.nn.attention import attend
 from unclip.nn.initialise import zero
+from unclip.nn.joined import join, one_product
 from unclip.nn.transformer import KeyValues
 
 
@@ -73,6 +74,10 @@ class SpatialAttention(nn.Module):
             self.add_v_proj = nn.Linear(context_dim, channels)
         self.to_out = nn.ModuleList([zero(nn.Linear(channels, channels))])
 
+    def join(self) -> None:
+        """Lays the weights of its projections side by side, so that they run as one product."""
+        join((self.to_q, self.to_k, self.to_v))
+
     def context(self, tokens: Float[Tensor, "batch tokens dim"]) -> KeyValues:
         """Projects the added tokens to keys and values."""
         return KeyValues(self._heads(self.add_k_proj(tokens)), self._heads(self.add_v_proj(tokens)))
@@ -89,7 +94,10 @@ class SpatialAttention(nn.Module):
         `lengths` says instead how many of the added tokens each row sees (`Context.lengths`).
         """
         tokens = rearrange(self.group_norm(x), "b c h w -> b (h w) c")
-        q, k, v = (self._heads(to(tokens)) for to in (self.to_q, self.to_k, self.to_v))
+        layers = (self.to_q, self.to_k, self.to_v)
+        qkv = one_product(layers, tokens)
+        parts = (to(tokens) for to in layers) if qkv is None else qkv.chunk(3, dim=-1)
+        q, k, v = map(self._heads, parts)
         out = rearrange(attend_context(q, k, v, context, mask, lengths), "b n p d -> b p (n d)")
         return x + rearrange(self.to_out[0](out), "b (h w) c -> b c h w", h=x.shape[2])
 

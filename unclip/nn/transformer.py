@@ -16,6 +16,7 @@ from torch.nn.functional import gelu
 
 from unclip.errors import ConfigError
 from unclip.nn.attention import attend, causal_mask
+from unclip.nn.joined import join
 
 Activation = Literal["gelu", "quick_gelu"]
 
@@ -53,6 +54,10 @@ class Attention(nn.Module):
         self.to_k = nn.Linear(dim, width)
         self.to_v = nn.Linear(dim, width)
         self.to_out = nn.ModuleList([nn.Linear(width, dim)])
+
+    def join(self) -> None:
+        """Lays the weights of its projections side by side, so that they run as one product."""
+        join((self.to_q, self.to_k, self.to_v))
 
     def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Lets the tokens x look at each other."""

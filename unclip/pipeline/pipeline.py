@@ -242,8 +242,8 @@ class UnCLIPPipeline:
             move_prior(self.prior, where, precision)
         for network in (self.decoder, *self.upsamplers):
             network.to(where, precision)
-            if where.type == "cuda":  # convolutions run fastest with channels last
-                network.to(memory_format=torch.channels_last)
+        if where.type == "cuda":
+            stages.lay_out(self.model)
         return self
 
     def enable_low_memory(self, budget: int = LOW_MEMORY_BYTES) -> "UnCLIPPipeline":

@@ -21,6 +21,8 @@ from unclip.diffusion.samplers import Callback
 from unclip.diffusion.sampling import SamplerName
 from unclip.errors import InputError
 from unclip.nn.residency import summon
+from unclip.nn.spatial_attention import SpatialAttention
+from unclip.nn.transformer import Attention
 from unclip.pipeline.devices import exact_kernels, prior_dtype
 from unclip.pipeline.finite import check_finite, watch
 from unclip.pipeline.registry import Components
@@ -162,6 +164,18 @@ def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
     precision = prior_dtype(prior.config.sampling.candidates, dtype)
     for parameter in prior.parameters():
         parameter.data = parameter.data.to(precision)
+
+
+def lay_out(model: Components) -> None:
+    """Lays weights out in memory as a GPU reads them fastest: those of convolutions with channels
+    last, an attention's three projections side by side."""
+    for network in (model.prior, model.decoder, *model.upsamplers):
+        if network is None:
+            continue
+        network.to(memory_format=torch.channels_last)
+        for module in network.modules():
+            if isinstance(module, Attention | SpatialAttention):
+                module.join()
 
 
 def needed_prior(model: Components) -> Prior:
