@@ -12,6 +12,7 @@ from benchmarks.speed.record import CONTROL, REFERENCE, Record, read_records
 from benchmarks.speed.table import NAMES, table_of
 from benchmarks.speed.targets import TARGETS, missed, targets_table
 from benchmarks.speed.verdict import problems
+from benchmarks.speed.work import least_seconds
 from unclip.errors import DataError
 
 HERE = Path(__file__).parent
@@ -116,6 +117,7 @@ def _limits(record: Record) -> str:
             f"{work.plain_flop / 1e9:,.1f}",
             f"{work.flop / 1e9:,.1f}",
             f"{work.weights / 1e6:,.0f}",
+            ", ".join(f"{least_seconds(work, limit):.2g}" for limit in record.limits) or "–",
         ]
         for work in record.work
     ]
@@ -124,9 +126,9 @@ def _limits(record: Record) -> str:
         f"{limit.bytes_per_second / 1e9:,.1f} GB/s ({limit.source})"
         for limit in record.limits
     ]
-    counted = table(
-        ["per batch", "GFLOP as in diffusers", "GFLOP at least", "million weights read"], rows
-    )
+    least = f"seconds at least ({', '.join(limit.dtype for limit in record.limits) or 'unknown'})"
+    heads = ["GFLOP as in diffusers", "GFLOP at least", "million weights read", least]
+    counted = table(["per batch", *heads], rows)
     return f"{counted}\n\nLimits: {'; '.join(rates) or 'not known of this device'}."
 
 
