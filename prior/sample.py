@@ -83,14 +83,17 @@ def sample_image_embed(
     # The text is run once; candidates share it.
     schedule = build_schedule(prior.config.diffusion)
     times = respace(schedule.num_timesteps, num_steps)
-    network = _network(prior, text, null_text, scale, candidates, times)
+    record = step_recorder(prior)
+    # A recording serves prompts of every length, so there all are padded to one.
+    padded = record is not None
+    network = _network(prior, text, null_text, scale, candidates, times, padded=padded)
     denoiser = Denoiser(network, schedule, prior.config.diffusion)
 
     # Ancestral sampling in whitened space.
     draws = CandidateNoise(noise, candidates)
     x = draws((prior.config.embed_dim,)) if latents is None else latents.float()
     x = x.to(text.embed.device)
-    x = run_steps("ddpm", denoiser, x, times, draws, step_recorder(prior), callback=callback)
+    x = run_steps("ddpm", denoiser, x, times, draws, record, callback=callback)
     embeds = prior.unwhiten(x.float())
     return best_candidate(embeds.unflatten(0, (-1, candidates)), text.embed)
 
@@ -102,13 +105,13 @@ def _network(
     scale: float,
     candidates: int,
     times: Sequence[int],
+    *,
+    padded: bool,
 ) -> Network:
     """Closes the prior over its texts and times; guided when `scale` is not 1."""
     texts = [(text, candidates)]
     if scale != 1:
         # One null text is run once for all pictures.
         texts.append((null_text, candidates * len(text) // len(null_text)))
-    # A recording serves prompts of every length, so there all are padded to one.
-    padded = step_recorder(prior) is not None
     steps = prepare_steps(prior, texts, times, padded=padded)
     return guide(steps, steps, scale)

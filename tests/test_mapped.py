@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unclip.errors import CheckpointError
-from unclip.mapped import MAX_ELEMENTS, MappedFile, TensorRef, contiguous, is_shape
+from unclip.mapped import MAX_ELEMENTS, MappedFile, TensorRef, contiguous, is_shape, load_as
 
 
 def numbers(tmp_path: Path, before: bytes = b"") -> MappedFile:
@@ -81,10 +81,10 @@ def test_a_tensor_in_another_precision(tmp_path: Path) -> None:
     path = tmp_path / "numbers"
     path.write_bytes(values.numpy().tobytes())
     ref = TensorRef(MappedFile(path), 0, torch.float32, (300, 40), (40, 1))
-    same = ref.load_as(torch.float32)
+    same = load_as(ref, torch.float32)
     assert torch.equal(same, values)
     assert same.data_ptr() == ref.load().data_ptr()
-    half = ref.load_as(torch.bfloat16)
+    half = load_as(ref, torch.bfloat16)
     assert torch.equal(half, values.bfloat16())
     assert half.data_ptr() != same.data_ptr()
     # Pages that were given back are read again.

@@ -61,10 +61,7 @@ class MappedFile:
     def release(self, start: int, stop: int) -> None:
         """Gives the whole pages between two bytes back to the system, which reads them again when
         they are touched. Whatever was written into them would be lost."""
-        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE
-        length = last * mmap.PAGESIZE - first
-        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self._map.madvise(mmap.MADV_DONTNEED, first, length)
+        _give_back(self._map, start, stop)
 
     def elements(self, dtype: torch.dtype, start: int, count: int) -> Tensor:
         """`count` > 0 numbers that begin at byte `start`: mapped, or copied where they are not
@@ -138,15 +135,19 @@ class TensorRef:
         """Lets go of the memory that reading took, once the tensor is of no more use."""
         self.file.release(self.start, self.start + self.span * self.dtype.itemsize)
 
-    def load_as(self, dtype: torch.dtype) -> Tensor:
-        """The tensor as `dtype`: mapped if it is of that type, else a copy, of which no more than
-        one is in memory beside its pages. For a file into which nothing was written yet."""
-        tensor = self.load()
-        if tensor.dtype == dtype:
-            return tensor
-        converted = tensor.to(dtype)
-        self.release()
-        return converted
+
+def load_as(ref: LazyTensor, dtype: torch.dtype | None) -> Tensor:
+    """A tensor as `dtype`, or as it is for None: mapped if it is of that type, else a copy.
+
+    No more than the copy is in memory then: pages are given back, so it is for a file into which
+    nothing was written yet.
+    """
+    tensor = ref.load()
+    if dtype is None or tensor.dtype == dtype:
+        return tensor
+    converted = tensor.to(dtype)
+    ref.release()
+    return converted
 
 
 def is_mapped(tensor: Tensor) -> bool:
@@ -158,13 +159,14 @@ def release_pages(tensor: Tensor) -> None:
     """Gives the pages of a mapped tensor back to the system, which reads them again when they are
     touched: whatever was written into them is lost. Does nothing for a tensor in ordinary memory.
     """
-    place = _place(tensor)
-    if place is None or not hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-        return
-    # Whole pages only: its neighbours begin and end in the same ones.
-    mapped, start, stop = place
+    if (place := _place(tensor)) is not None:
+        _give_back(*place)
+
+
+def _give_back(mapped: mmap.mmap, start: int, stop: int) -> None:
+    """Whole pages only: what lies before and after begins and ends in the same ones."""
     first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
-    if first < last:
+    if first < last and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
         mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 

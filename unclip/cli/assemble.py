@@ -18,17 +18,13 @@ Parts = Annotated[
 ]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The model folder.")]
 Name = Annotated[str | None, typer.Option(help="The model's name; the folder's if not given.")]
-Stored = Annotated[
-    str | None,
-    typer.Option(help="Store weights as float32, bfloat16 or float16; else as they are."),
-]
 
 
 def assemble(
     parts: Parts,
     out: OutFolder,
     name: Name = None,
-    dtype: Stored = None,
+    dtype: options.Stored = None,
     force: options.Force = False,
     as_json: options.Json = False,
     verbose: options.Verbose = False,

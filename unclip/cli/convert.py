@@ -24,10 +24,6 @@ Destination = Annotated[Path, typer.Argument(metavar="DST", help="The folder to 
 Layout = Annotated[
     str, typer.Option("--to", metavar="|".join(LAYOUTS), help="The layout to write.")
 ]
-Stored = Annotated[
-    str | None,
-    typer.Option(help="Store weights as float32, bfloat16 or float16; else as they are."),
-]
 ShardSize = Annotated[
     str | None,
     typer.Option(help="Split larger files of diffusers' layout: 2GB, 500MB; else never."),
@@ -38,7 +34,7 @@ def convert(
     source: Source,
     destination: Destination,
     to: Layout,
-    dtype: Stored = None,
+    dtype: options.Stored = None,
     shard_size: ShardSize = None,
     force: options.Force = False,
     revision: options.Revision = None,

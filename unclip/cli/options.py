@@ -92,6 +92,10 @@ LowMemory = Annotated[
         "float16 fits into 4 GB.",
     ),
 ]
+Stored = Annotated[
+    str | None,
+    typer.Option(help="Store weights as float32, bfloat16 or float16; else as they are."),
+]
 Grid = Annotated[bool, typer.Option("--grid", help="Also write one sheet of all pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]

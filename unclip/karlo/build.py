@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from decoder.config import DecoderConfig
 from decoder.model import Decoder
@@ -21,7 +21,7 @@ from unclip.config import from_dict
 from unclip.errors import CheckpointError
 from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.karlo.weights import check_refs
-from unclip.mapped import LazyTensor, TensorRef
+from unclip.mapped import LazyTensor, load_as
 from unclip.nn.initialise import NoFirstWeights
 from upsamplers.config import UpsamplerConfig
 from upsamplers.model import Upsampler
@@ -120,21 +120,8 @@ def _fill(module: nn.Module, refs: Mapping[str, LazyTensor], dtype: torch.dtype 
     """Loads weights as `dtype`; statistics (buffers) stay in float32."""
     statistics = {name for name, _ in module.named_buffers()}
     tensors = {
-        name: _load(refs[name], torch.float32 if name in statistics else dtype)
+        name: load_as(refs[name], torch.float32 if name in statistics else dtype)
         for name in module.state_dict()
     }
     module.load_state_dict(tensors, assign=True)
     module.eval()
-
-
-def _load(ref: LazyTensor, dtype: torch.dtype | None) -> Tensor:
-    if dtype is None:
-        return ref.load()
-    if isinstance(ref, TensorRef):
-        return ref.load_as(dtype)
-    tensor = ref.load()
-    if tensor.dtype == dtype:
-        return tensor
-    converted = tensor.to(dtype)
-    ref.release()
-    return converted

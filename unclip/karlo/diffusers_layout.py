@@ -17,6 +17,7 @@ from unclip.karlo import components
 from unclip.karlo.clip_components import open_clip
 from unclip.karlo.component_files import component_weights, read_config
 from unclip.karlo.diffusers_index import read_diffusers_index
+from unclip.karlo.names import LICENCE
 from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.mapped import LazyTensor
 from unclip.nn.unet import UNetConfig
@@ -24,8 +25,6 @@ from upsamplers.config import UpsamplerConfig, UpsamplerSampling
 
 T = TypeVar("T")
 
-LICENCE = "creativeml-openrail-m"
-"""Of Karlo's weights and of all that is made from them."""
 WEIGHTS = "diffusion_pytorch_model"
 PRIOR_STEPS, DECODER_STEPS, UPSAMPLER_STEPS = 25, 25, 7
 PRIOR_GUIDANCE, DECODER_GUIDANCE = 4.0, 8.0

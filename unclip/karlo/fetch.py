@@ -7,7 +7,7 @@ from unclip.errors import CheckpointError
 from unclip.karlo.component_files import weight_names
 from unclip.karlo.diffusers_index import INDEX, read_diffusers_index
 from unclip.karlo.diffusers_layout import WEIGHTS
-from unclip.karlo.names import ORIGINAL
+from unclip.karlo.names import is_original
 
 CARD = "README.md"
 _SMALL = {
@@ -41,7 +41,7 @@ def diffusers_files(folder: Path, there: Collection[str]) -> list[str]:
 def original_files(there: Collection[str]) -> list[str]:
     """Kakao Brain's files among those of a repository, the card with them; none if there are
     none."""
-    found = [name for name in sorted(there) if any(p.fullmatch(name) for p in ORIGINAL.values())]
+    found = [name for name in sorted(there) if is_original(name)]
     return [*found, CARD] if found and CARD in there else found
 
 

@@ -10,7 +10,7 @@ from unclip.errors import CheckpointError
 from unclip.karlo.diffusers_index import INDEX, is_diffusers_index
 from unclip.karlo.diffusers_layout import open_diffusers
 from unclip.karlo.json_file import read_json
-from unclip.karlo.names import ORIGINAL
+from unclip.karlo.names import is_original
 from unclip.karlo.opened import OpenModel
 from unclip.karlo.original import open_original
 
@@ -47,5 +47,5 @@ def _is_diffusers(folder: Path) -> bool:
 def _is_original(folder: Path) -> bool:
     """One of the files is enough: which others are missing is told when it is opened."""
     return not (folder / INDEX).exists() and any(
-        pattern.fullmatch(path.name) for path in folder.iterdir() for pattern in ORIGINAL.values()
+        is_original(path.name) for path in folder.iterdir()
     )

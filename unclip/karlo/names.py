@@ -1,12 +1,19 @@
-"""The names of Kakao Brain's own files."""
+"""The names of Kakao Brain's own files, and of the licence of Karlo's weights in any layout."""
 
-import re
+from fnmatch import fnmatchcase
 
-ORIGINAL = {
-    "prior": re.compile(r"prior-ckpt-.*\.ckpt"),
-    "decoder": re.compile(r"decoder-ckpt-.*\.ckpt"),
-    "upsampler": re.compile(r"improved-sr-ckpt-.*\.ckpt"),
-    "clip": re.compile(r"ViT-L-14\.pt"),
-    "statistics": re.compile(r"ViT-L-14_stats\.th"),
-}
-"""What each file holds, by the form of its name."""
+LICENCE = "creativeml-openrail-m"
+"""Of Karlo's weights and of all that is made from them."""
+
+PRIOR = "prior-ckpt-*.ckpt"
+DECODER = "decoder-ckpt-*.ckpt"
+UPSAMPLER = "improved-sr-ckpt-*.ckpt"
+CLIP = "ViT-L-14.pt"
+STATISTICS = "ViT-L-14_stats.th"
+
+
+def is_original(name: str) -> bool:
+    """Whether a file's name is that of one of Kakao Brain's."""
+    return any(
+        fnmatchcase(name, pattern) for pattern in (PRIOR, DECODER, UPSAMPLER, CLIP, STATISTICS)
+    )

@@ -1,13 +1,12 @@
 """A model whose files are open and whose tensors are not read yet: what every layout is opened as.
 
-Loading reads all of it (`read`), converting reads a tensor at a time.
+Loading maps all of it (`unclip.karlo.build`), converting reads a tensor at a time.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from unclip.checkpoint import StageFolder
 from unclip.mapped import LazyTensor
 
 
@@ -21,11 +20,6 @@ class OpenStage:
     tensors: Mapping[str, LazyTensor]
     metadata: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)
-
-    def read(self) -> StageFolder:
-        """Reads (maps) every tensor."""
-        tensors = {name: ref.load() for name, ref in self.tensors.items()}
-        return StageFolder(self.stage, self.config, self.metadata, tensors, self.extra)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from unclip.config import to_dict
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import CheckpointError, shown
 from unclip.karlo.archive import open_archive
+from unclip.karlo.names import CLIP, DECODER, LICENCE, PRIOR, STATISTICS, UPSAMPLER
 from unclip.karlo.opened import OpenModel, OpenStage
 from unclip.karlo.original_clip import open_original_clip
 from unclip.karlo.original_file import HEAD_DIM, OriginalFile, open_state
@@ -31,16 +32,10 @@ from unclip.nn.unet import UNetConfig
 from upsamplers.config import UpsamplerConfig
 from upsamplers.model import Upsampler
 
-PRIOR = "prior-ckpt-*.ckpt"
-DECODER = "decoder-ckpt-*.ckpt"
-UPSAMPLER = "improved-sr-ckpt-*.ckpt"
-CLIP = "ViT-L-14.pt"
-STATISTICS = "ViT-L-14_stats.th"
 LEVELS = (1, 2, 3, 4)
 """Widths of a U-Net's levels, in those of the first."""
 CLAMP = 10.0
 """The prior's x_start is clamped to plus or minus this; diffusers clamps to 5."""
-LICENCE = "creativeml-openrail-m"
 
 
 def open_original(folder: str | Path, name: str | None = None) -> OpenModel:
