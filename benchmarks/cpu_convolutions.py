@@ -1,9 +1,9 @@
 """Convolutions in float32 by fewer products (`unclip.nn.winograd`), beside oneDNN's, by shape.
 
-The shapes are those of the small networks in `cpu_shapes.py` and of Karlo's. The input goes through
-SiLU and the answer has a picture added to it, as in a residual block; or the picture is doubled in
-between. Kernels run in turn on one thread; process time, medians. Errors are against float64, over
-the largest value. The last column says what `pays` chooses.
+The shapes are those of the small networks of `benchmarks/speed/shapes.py` and of Karlo's. The input
+goes through SiLU and the answer has a picture added to it, as in a residual block; or the picture
+is doubled in between. Kernels run in turn on one thread; process time, medians. Errors are against
+float64, over the largest value. The last column says what `pays` chooses.
 
     python benchmarks/cpu_convolutions.py [--rounds 7] [--shapes small karlo]
 """

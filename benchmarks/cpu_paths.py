@@ -6,7 +6,7 @@ measured, and ratios are medians of the rounds' own. The first variant runs twic
 that ratio is from 1 is how far any of them may be trusted. CLIP, schedulers and resizing are left
 out.
 
-    python benchmarks/cpu_paths.py [--rounds 7] [--stages prior decoder upsampler] [--json FILE]
+    python -m benchmarks.cpu_paths [--rounds 7] [--stages prior decoder upsampler] [--json FILE]
 """
 
 import argparse
@@ -23,7 +23,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from cpu_shapes import (
+from torch import Tensor, nn
+
+import unclip.nn.packed
+import unclip.nn.winograd
+from benchmarks.cpu_shapes import (
     DECODER,
     UPSAMPLER,
     our_prior,
@@ -32,10 +36,6 @@ from cpu_shapes import (
     their_prior,
     their_upsampler,
 )
-from torch import Tensor, nn
-
-import unclip.nn.packed
-import unclip.nn.winograd
 from prior.steps import prepare_steps
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.schedules import respace

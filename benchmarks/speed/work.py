@@ -160,7 +160,8 @@ def _decoder(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]:
     return steps * whole, once + steps * (whole - once), steps * _parameters(network)
 
 
-def _super_res(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]:
+def upsampler_config(shape: Shape) -> UpsamplerConfig:
+    """Our upsampler of a shape."""
     unet = UNetConfig(
         in_channels=6,
         channels=shape.super_res_channels,
@@ -168,8 +169,11 @@ def _super_res(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]
         attention=(False,) * len(shape.super_res_channels),
         scale_shift=False,
     )
-    config = UpsamplerConfig(low_size=shape.small_px, image_size=shape.large_px, unet=unet)
-    network = _bare(lambda: Upsampler(config))
+    return UpsamplerConfig(low_size=shape.small_px, image_size=shape.large_px, unet=unet)
+
+
+def _super_res(shape: Shape, steps: int, batch: int) -> tuple[float, float, int]:
+    network = _bare(lambda: Upsampler(upsampler_config(shape)))
     x = torch.empty(batch, 3, shape.large_px, shape.large_px)
     flop = steps * _flop(lambda: network(x, torch.zeros(batch), x, None))
     return flop, flop, steps * _parameters(network)
