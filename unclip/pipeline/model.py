@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self, Unpack
+from typing import Any, TypeVar, Unpack
 
 import torch
 
@@ -32,6 +32,8 @@ from unclip.pipeline.registry import Components, Metadata, build, metadata_of, t
 from unclip.pipeline.settings import Settings, resolve, sizes_of
 from unclip.provenance.record import ModelRecord, Sampling
 from upsamplers.model import Upsampler
+
+Model = TypeVar("Model", bound="LoadedModel")
 
 
 class LoadedModel:
@@ -63,7 +65,7 @@ class LoadedModel:
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[Model],
         model: str | Path = "pocket",
         *,
         dtype: torch.dtype | str | None = None,
@@ -73,7 +75,7 @@ class LoadedModel:
         token: str | None = None,
         device: torch.device | str | None = None,
         low_memory: bool = False,
-    ) -> Self:
+    ) -> Model:
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
         Args:
@@ -105,14 +107,14 @@ class LoadedModel:
 
     @classmethod
     def _from_karlo(
-        cls,
+        cls: type[Model],
         folder: Path,
         source: str | None,
         dtype: torch.dtype | str | None,
         device: torch.device,
         *,
         low_memory: bool,
-    ) -> Self:
+    ) -> Model:
         """Loads Karlo, whatever its layout; in the precision it will have, to spare memory, or as
         it is stored where its networks take turns."""
         opened = open_karlo(folder, None if source is None else source.rpartition("/")[2])
@@ -126,7 +128,9 @@ class LoadedModel:
             pipe.enable_low_memory()
         return pipe.to(device, precision)
 
-    def with_upsampler(self, source: str | Path | None = None, *, size: int | None = None) -> Self:
+    def with_upsampler(
+        self: Model, source: str | Path | None = None, *, size: int | None = None
+    ) -> Model:
         """Returns a pipeline that goes on to larger sizes with upsamplers of ours.
 
         Args:
@@ -188,11 +192,11 @@ class LoadedModel:
             )
 
     def to(
-        self,
+        self: Model,
         *args: torch.device | torch.dtype | str,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
-    ) -> Self:
+    ) -> Model:
         """Moves to a device; `dtype` is that of decoder and upsamplers, CLIP stays float32.
 
         A prior that draws one candidate has it, too; one that chooses between several is float32.
@@ -221,7 +225,7 @@ class LoadedModel:
             stages.lay_out(self.model)
         return self
 
-    def enable_low_memory(self, budget: int = LOW_MEMORY_BYTES) -> Self:
+    def enable_low_memory(self: Model, budget: int = LOW_MEMORY_BYTES) -> Model:
         """Keeps one network at a time on the device, and makes one picture at a time.
 
         Karlo in float16 then takes less than 4 GB of a GPU's memory. Weights wait in their files
