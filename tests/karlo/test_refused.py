@@ -285,7 +285,7 @@ def test_all_is_compared_before_anything_is_read(
     """The last stage does not fit: no tensor of the first was loaded."""
     change_weights(folder, "super_res_last", lambda tensors: tensors.pop("conv_in.bias"))
     loads: list[str] = []
-    monkeypatch.setattr("unclip.karlo.build._load", lambda ref, dtype: loads.append("read"))
+    monkeypatch.setattr("unclip.karlo.build.load_as", lambda ref, dtype: loads.append("read"))
     with pytest.raises(CheckpointError, match=r"missing last\.conv_in\.bias"):
         build(open_karlo(folder))
     assert not loads
