@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import json
+import os
 import shutil
 import signal
 import warnings
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+# Processes side by side (`pytest -n`) share the cores, and so do the commands that they start.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would every process
 # that they start; the tests of interrupted commands need the ordinary behaviour.
