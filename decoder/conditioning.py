@@ -2,7 +2,7 @@
 
 unCLIP section 2.1: the image embedding is projected and added to the time embedding, and projected
 to four extra tokens that stand before the text tokens. Parameter names are those of diffusers'
-UnCLIPTextProjModel; the learned nulls of the text are ours.
+UnCLIPTextProjModel; the text's blocks and learned nulls are ours.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from decoder.config import DecoderConfig
+from unclip.nn.transformer import TransformerBlock, run_blocks
 
 
 class Conditioning(NamedTuple):
@@ -42,6 +43,9 @@ class ClipConditioning(nn.Module):
             config.embed_dim, config.num_image_tokens * context_dim
         )
         self.encoder_hidden_states_proj = nn.Linear(config.text_width, context_dim)
+        self.text_blocks = nn.ModuleList(
+            TransformerBlock(context_dim, config.text_heads) for _ in range(config.text_layers)
+        )
         self.text_encoder_hidden_states_norm = nn.LayerNorm(context_dim)
         if config.learned_text_null:
             self.null_text_embed = nn.Parameter(torch.zeros(config.embed_dim))
@@ -77,7 +81,9 @@ class ClipConditioning(nn.Module):
             "b (c k) -> b k c",
             k=self.num_image_tokens,
         )
+        # CLIP's states know their positions; these blocks look both ways (GLIDE).
         text_tokens = self.encoder_hidden_states_proj(text_hidden)
+        text_tokens = run_blocks(self.text_blocks, text_tokens, mask=text_mask[:, None, None, :])
         text_tokens = self.text_encoder_hidden_states_norm(text_tokens)
         tokens = torch.cat([image_tokens, text_tokens], dim=1)
         mask = nn.functional.pad(text_mask, (self.num_image_tokens, 0), value=True)

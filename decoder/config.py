@@ -36,6 +36,11 @@ class DecoderConfig:
     """Width of the text encoder's token states."""
     num_image_tokens: int = 4
     """Extra context tokens made from the image embedding (unCLIP section 2.1)."""
+    text_layers: int = 0
+    """Transformer blocks over CLIP's token states, as wide as `unet.context_dim`, before the U-Net
+    reads them: GLIDE's own text path, which the paper keeps (section 2.1). Karlo has none."""
+    text_heads: int = 32
+    """Of those blocks; they divide `unet.context_dim`."""
     learned_text_null: bool = False
     """A learned token stands for no text. Without it, as in Karlo, the empty prompt does."""
     unet: UNetConfig = field(
@@ -68,7 +73,14 @@ class DecoderConfig:
             embed_dim=(1, INF),
             text_width=(1, INF),
             num_image_tokens=(1, INF),
+            text_layers=(0, INF),
+            text_heads=(1, INF),
         )
+        if self.text_layers and self.unet.context_dim % self.text_heads:
+            raise ConfigError(
+                f"decoder: text_heads {self.text_heads} do not divide unet.context_dim "
+                f"{self.unet.context_dim}: change one of them"
+            )
         if self.image_size % self.unet.stride:
             raise ConfigError(
                 f"decoder: image_size {self.image_size} is no multiple of {self.unet.stride}, what "

@@ -15,7 +15,7 @@ from unclip.errors import ConfigError
 from unclip.nn.unet import UNetConfig
 
 
-def make(learned_null: bool, learned_variance: bool) -> Decoder:
+def make(learned_null: bool, learned_variance: bool, text_layers: int = 0) -> Decoder:
     torch.manual_seed(0)
     decoder = Decoder(
         DecoderConfig(
@@ -23,6 +23,8 @@ def make(learned_null: bool, learned_variance: bool) -> Decoder:
             embed_dim=8,
             text_width=12,
             num_image_tokens=2,
+            text_layers=text_layers,
+            text_heads=2,
             learned_text_null=learned_null,
             unet=UNetConfig(
                 out_channels=6 if learned_variance else 3,
@@ -118,3 +120,20 @@ def test_without_text_the_learned_null_stands_in() -> None:
 def test_without_a_learned_null_the_empty_prompt_is_needed() -> None:
     with pytest.raises(ConfigError, match="null_text"):
         sample_images(make(False, True), EMBED, features(3), noise=SeededNoise([0, 1, 2], "d"))
+
+
+def test_blocks_over_the_text_see_both_ways_but_no_padding() -> None:
+    decoder, text = make(False, False, text_layers=2), features(1)
+    nobody = torch.zeros(1, dtype=torch.bool)
+
+    def tokens(hidden: torch.Tensor) -> torch.Tensor:
+        told = decoder.conditioning(EMBED[:1], text.embed, hidden, text.mask, nobody, None)
+        return told.tokens[0, decoder.config.num_image_tokens :]
+
+    before, hidden = tokens(text.hidden), text.hidden.clone()
+    hidden[0, 4] += 1  # past the three tokens that there are
+    assert torch.equal(tokens(hidden)[:3], before[:3])
+    hidden[0, 2] += 1
+    assert not torch.isclose(tokens(hidden)[0], before[0]).all()
+    with pytest.raises(ConfigError, match="text_heads 2 do not divide unet.context_dim 9"):
+        DecoderConfig(text_layers=1, text_heads=2, unet=UNetConfig(out_channels=6, context_dim=9))

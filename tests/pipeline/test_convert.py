@@ -303,6 +303,7 @@ class TestRefused:
         ("change", "feature"),
         [
             ({"decoder": {"learned_text_null": True}}, "decoder: a learned text null"),
+            ({"decoder": {"text_layers": 1, "text_heads": 1}}, "decoder: blocks over the text"),
             ({"unet": {"positions": 16}}, "decoder: positions"),
             ({"unet": {"extra_channels": 1}}, "decoder: extra input channels"),
             ({"unet": {"attention": (True, True)}}, "decoder: attention on other levels .*"),

@@ -81,6 +81,7 @@ def _of_the_prior(config: PriorConfig) -> list[str]:
 
 def _of_the_decoder(config: DecoderConfig) -> list[str]:
     found = ["decoder: a learned text null"] if config.learned_text_null else []
+    found += ["decoder: blocks over the text"] if config.text_layers else []
     found += _widths("decoder", config) + _of_a_unet("decoder", config.unet, scale_shift=True)
     levels = len(config.unet.channels)
     if config.unet.attention != (False, *[True] * (levels - 1)):
