@@ -84,8 +84,11 @@ class PriorRun:
     train: TrainConfig
     text_dropout: float = 0.1
     """Share of samples whose text is replaced by the empty prompt (unCLIP section 2.2)."""
+    draws_per_caption: int = 1
+    """Noised embeddings that one caption is run for: more of them cost little, for its text is run
+    once. A step then learns from batch_size x draws_per_caption."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "prior: ", text_dropout=(0, 1))
+        check_ranges(self, "prior: ", text_dropout=(0, 1), draws_per_caption=(1, INF))
         if not isinstance(self.images, str) and self.images.num is None:
             raise ConfigError("prior: all scenes are embedded first: set images.num")

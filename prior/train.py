@@ -67,7 +67,8 @@ class PriorStage:
         x_start = self.model.whiten(self.image_embeds[batch["index"]])
         text = self.clip.text(batch["caption"])
         text = text.replace(self.clip.null, draws.bernoulli(self.config.text_dropout))
-        return prior_loss(model, self.config.model, self.schedule, x_start, text, draws)
+        count = self.config.draws_per_caption
+        return prior_loss(model, self.config.model, self.schedule, x_start, text, draws, count)
 
     def export(self, folder: Path, state: dict[str, Tensor]) -> None:
         """Writes a stage folder that names the CLIP it was trained on."""
