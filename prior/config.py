@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from unclip.config import INF, check_ranges
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import ConfigError
-from unclip.training.pictures import Source
+from unclip.training.pictures import SceneSource, Source
 from unclip.training.settings import TrainConfig
 
 
@@ -78,14 +78,22 @@ class PriorRun:
 
     clip: str
     """Stage folder of the frozen CLIP."""
-    images: Source
-    """Folder of captioned pictures, or scenes."""
+    images: Source | None = None
+    """Folder of captioned pictures, or scenes; CLIP embeds them all when the run begins."""
+    embeddings: str | None = None
+    """Folder of embeddings (`unclip data embed`, then `unclip data stats`) instead of pictures."""
     model: PriorConfig
     train: TrainConfig
     text_dropout: float = 0.1
     """Share of samples whose text is replaced by the empty prompt (unCLIP section 2.2)."""
+    draws_per_caption: int = 1
+    """Noised embeddings that one caption is run for: more of them cost little, for its text is run
+    once. A step then learns from batch_size x draws_per_caption."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "prior: ", text_dropout=(0, 1))
-        if not isinstance(self.images, str) and self.images.num is None:
+        check_ranges(self, "prior: ", text_dropout=(0, 1), draws_per_caption=(1, INF))
+        if (self.images is None) == (self.embeddings is None):
+            given = "none of them" if self.images is None else "both"
+            raise ConfigError(f"prior: got {given} of images and embeddings: give one")
+        if isinstance(self.images, SceneSource) and self.images.num is None:
             raise ConfigError("prior: all scenes are embedded first: set images.num")

@@ -9,10 +9,12 @@ Parameter names are those of diffusers' PriorTransformer.
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
 from prior.config import PriorConfig
+from prior.packing import packed_mask
 from unclip.checkpoint import StageFolder, load_tensors
 from unclip.clip.features import TextFeatures
 from unclip.config import from_dict, to_dict
@@ -20,6 +22,7 @@ from unclip.nn.embeddings import TimestepEmbedding, sinusoid
 from unclip.nn.transformer import TransformerBlock, run_blocks
 
 EXTRA_TOKENS = 4  # text embedding, time, noised image embedding, query
+DRAW_TOKENS = 3  # those after the text embedding: every noised draw has its own
 
 
 class Prior(nn.Module):
@@ -49,22 +52,29 @@ class Prior(nn.Module):
 
     def forward(
         self,
-        x_t: Float[Tensor, "batch dim"],
-        t: Num[Tensor, " batch"],
+        x_t: Float[Tensor, "rows dim"],
+        t: Num[Tensor, " rows"],
         text_embed: Float[Tensor, "batch dim"],
         text_hidden: Float[Tensor, "batch tokens width"],
         text_mask: Bool[Tensor, "batch tokens"],
-    ) -> Float[Tensor, "batch dim"]:
+    ) -> Float[Tensor, "rows dim"]:
         """Predicts the whitened x_start from whitened x_t, in one pass over all tokens
-        (training)."""
+        (training).
+
+        With more rows than texts each text is for so many neighbouring rows, and is run once for
+        them: their tokens stand one draw after the other, and no draw sees another (`packed_mask`).
+        """
+        draws = len(x_t) // len(text_embed)
         prefix, prefix_mask = self._prefix_tokens(text_embed, text_hidden, text_mask)
         time = self._time(t)[:, None] + self.positional_embedding[:, -3:-2]
-        tokens = torch.cat([prefix, time, self.new_tokens(x_t)], dim=1)
-        mask = nn.functional.pad(prefix_mask, (0, EXTRA_TOKENS - 1), value=True)
+        own = torch.cat([time, self.new_tokens(x_t)], dim=1)  # (rows, 3, width)
+        own = rearrange(own, "(b k) n w -> b (k n) w", k=draws)
+        mask = packed_mask(prefix_mask, draws, DRAW_TOKENS)
         tokens = run_blocks(
-            self.transformer_blocks, tokens, mask=mask[:, None, None, :], causal=True
+            self.transformer_blocks, torch.cat([prefix, own], dim=1), mask=mask[:, None]
         )
-        return self.answer(tokens)
+        own = rearrange(tokens[:, prefix.shape[1] :], "b (k n) w -> (b k) n w", k=draws)
+        return self.answer(own)
 
     def prefixes(self, text: TextFeatures) -> list[Float[Tensor, "_ width"]]:
         """Returns each text's own tokens, without padding, before the transformer."""

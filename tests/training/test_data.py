@@ -3,11 +3,13 @@
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 from torch.utils.data import default_collate
 
 from unclip.errors import ConfigError, DataError
-from unclip.training.data import PositionBatches, make_loader, permutation
+from unclip.training.data import PositionBatches, make_loader
+from unclip.training.permutation import Permutation
 from unclip.training.settings import TrainConfig
 
 
@@ -25,8 +27,15 @@ def test_an_epoch_has_every_sample_once() -> None:
     for epoch in range(4):
         indices = [index for index, position in read if position // 12 == epoch]
         assert sorted(indices) == list(range(12))
-        assert indices == permutation(0, epoch, 12).tolist()
+        assert indices == Permutation(0, epoch, 12)(np.arange(12)).tolist()
     assert read[:12] != [(index, position - 12) for index, position in read[12:24]]
+
+
+def test_a_batch_may_reach_over_several_epochs() -> None:
+    read = keys(PositionBatches(3, config(steps=2), 0, 0, 1))
+    assert [position for _, position in read] == list(range(16))
+    for epoch in range(5):
+        assert sorted(index for index, _ in read[epoch * 3 : epoch * 3 + 3]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("world_size", "accumulation"), [(1, 1), (2, 1), (4, 2), (1, 8), (8, 1)])
@@ -54,10 +63,6 @@ def test_positions_are_those_of_the_batches() -> None:
     batches = PositionBatches(12, config(accumulation=2), 2, 1, 2)
     expected = [list(batches.positions(step, part)) for step in range(2, 6) for part in range(2)]
     assert [[position for _, position in batch] for batch in batches] == expected
-
-
-def test_the_seed_gives_another_order() -> None:
-    assert permutation(0, 0, 50).tolist() != permutation(1, 0, 50).tolist()
 
 
 def test_what_cannot_be_split_or_read_is_refused() -> None:

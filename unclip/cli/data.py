@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unclip.cli import options
+from unclip.cli.data_embed import embed, stats
 from unclip.cli.interrupts import interrupt_held
 from unclip.cli.report import Report, run
 
@@ -89,3 +90,7 @@ def _processors() -> int:
     """Those that this process may use, where the system tells."""
     tells = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if tells else os.cpu_count() or 1
+
+
+for _verb in (embed, stats):
+    app.command()(_verb)

@@ -55,6 +55,18 @@ def together(processes: Processes, report: Report, work: Callable[[], None]) -> 
     Raises:
         UnCLIPError: another process failed, in the first one.
     """
+    answers, failure = outcomes(processes, work, lambda: report.result.get("pictures", []))
+    pictures = [picture for done in answers for picture in done]
+    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
+    if failure is not None:
+        raise failure
+
+
+def outcomes(
+    processes: Processes, work: Callable[[], None], tell: Callable[[], Any]
+) -> tuple[list[Any], Exception | None]:
+    """Runs a process's share; returns what `tell` says afterwards in every process, in the first
+    one, and what is to be raised: this one's failure, or in the first one another's."""
     failure: Exception | None = None
     try:
         work()
@@ -62,16 +74,14 @@ def together(processes: Processes, report: Report, work: Callable[[], None]) -> 
         # The others wait for this one's answer, whatever it is.
         failure = error
     told = None if failure is None else (describe(failure), exit_code(failure))
-    answers = _gather(processes, (report.result.get("pictures", []), told))
-    pictures = [picture for done, _ in answers for picture in done]
-    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
-    if failure is not None:
-        raise failure
-    for rank, (_, other) in enumerate(answers):
-        if other is not None:
-            error = UnCLIPError(f"process {rank} failed: {other[0]}")
-            error.exit_code = other[1]
-            raise error
+    answers = _gather(processes, (tell(), told))
+    if failure is None:
+        for rank, (_, other) in enumerate(answers):
+            if other is not None:
+                failure = UnCLIPError(f"process {rank} failed: {other[0]}")
+                failure.exit_code = other[1]
+                break
+    return [answer for answer, _ in answers], failure
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from unclip.errors import ConfigError, DataError
+from unclip.training.permutation import Permutation
 from unclip.training.settings import TrainConfig
 
 
@@ -52,27 +53,26 @@ class PositionBatches:
         return max(0, self.config.steps - self.first_step) * self.config.accumulation
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0, np.int64)
         for step in range(self.first_step, self.config.steps):
             for part in range(self.config.accumulation):
-                batch = []
-                for position in self.positions(step, part):
-                    if position // self.length != epoch:
-                        epoch = position // self.length
-                        order = permutation(self.config.seed, epoch, self.length)
-                    batch.append((int(order[position % self.length]), position))
-                yield batch
+                positions = self.positions(step, part)
+                yield list(zip(self._indices(positions), positions, strict=True))
+
+    def _indices(self, positions: range) -> list[int]:
+        """What stands at some positions, which may reach over several epochs."""
+        found: list[int] = []
+        while len(found) < len(positions):
+            epoch, place = divmod(positions[len(found)], self.length)
+            places = np.arange(place, min(self.length, place + len(positions) - len(found)))
+            order = Permutation(self.config.seed, epoch, self.length)
+            found += order(places).tolist()
+        return found
 
     def positions(self, step: int, part: int) -> range:
         """This process's share of a part of a step."""
         start = step * self.config.batch_size
         start += (part * self.world_size + self.rank) * self.part
         return range(start, start + self.part)
-
-
-def permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    """The order of an epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(length)
 
 
 def make_loader(
