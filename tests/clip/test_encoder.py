@@ -8,7 +8,7 @@ from torch import Tensor
 from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
 from unclip.clip.encoder import CLIP, prepare_images
 from unclip.clip.tokenize import Tokenizer
-from unclip.data.images import to_tensor
+from unclip.data.samples import to_tensor
 from unclip.errors import ConfigError, InputError
 
 

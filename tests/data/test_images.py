@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unclip.data.images import CaptionedImages, ImageCrops, open_picture, read_folder
+from unclip.data.images import CaptionedImages, ImageCrops, read_folder
+from unclip.data.samples import open_picture
 from unclip.errors import DataError
 
 

@@ -22,7 +22,7 @@ from unclip.clip.encoder import CLIP, prepare_images
 from unclip.clip.files import clip_from_stage
 from unclip.clip.weights import from_open_clip
 from unclip.config import load_config
-from unclip.data.images import open_picture, to_tensor
+from unclip.data.samples import open_picture, to_tensor
 from unclip.errors import ConfigError
 from unclip.training import tracking
 from unclip.training.clip import (

@@ -1,26 +1,22 @@
 """An ordinary folder of captioned pictures as a training set.
 
-Captions stand in a `.txt` or `.json` beside each picture, or in one `metadata.jsonl` or
-`metadata.csv` (`file_name` and `caption`, `text` or `captions`, as Hugging Face's imagefolder). A
-picture may have several.
+Captions stand in a `.txt` or `.json` beside each picture, or in one `metadata.jsonl`,
+`metadata.csv` or `metadata.parquet` (`file_name` and `caption`, `text` or `captions`, as Hugging
+Face's imagefolder). A picture may have several.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from unclip.data.pictures import DAMAGE, FORMATS, MAX_PIXELS, plain
-from unclip.errors import DataError
+from unclip.data.samples import Crop, Prepare, Unusable, Whole, make_sample, stand_in
+from unclip.errors import BackendError, DataError
 
+TABLES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 TEXT_KEYS = ("captions", "caption", "text")
 
@@ -42,9 +38,9 @@ def read_folder(root: str | Path) -> list[Record]:
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root} is no folder of pictures")
-    tables = [root / name for name in ("metadata.jsonl", "metadata.csv") if (root / name).is_file()]
+    tables = [root / name for name in TABLES if (root / name).is_file()]
     if len(tables) > 1:
-        raise DataError(f"{root} has both metadata.jsonl and metadata.csv: keep one")
+        raise DataError(f"{root} has both {tables[0].name} and {tables[1].name}: keep one")
     records = _from_table(root, tables[0]) if tables else _from_neighbours(root)
     if not records:
         raise DataError(
@@ -55,7 +51,8 @@ def read_folder(root: str | Path) -> list[Record]:
 
 
 def _from_table(root: Path, table: Path) -> list[Record]:
-    rows = _read_csv(table) if table.suffix == ".csv" else _read_jsonl(table)
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    rows = readers[table.suffix](table)
     records, absent = [], []
     for number, row in rows:
         name = row.get("file_name")
@@ -108,6 +105,23 @@ def _read_csv(table: Path) -> list[tuple[int, dict[str, Any]]]:
         raise DataError(f"{table} cannot be read as CSV: {error}") from error
 
 
+def _read_parquet(table: Path) -> list[tuple[int, dict[str, Any]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise BackendError(
+            f"{table} needs pyarrow: pip install 'unclip[train]', or write metadata.jsonl"
+        ) from error
+    try:
+        names = set(pyarrow.parquet.read_schema(table).names) & {"file_name", *TEXT_KEYS}
+        rows = pyarrow.parquet.read_table(table, columns=sorted(names)).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{table} cannot be read as Parquet: {reason}") from error
+    return list(enumerate(rows, 1))
+
+
 def _from_neighbours(root: Path) -> list[Record]:
     records = []
     for path in sorted(root.rglob("*")):
@@ -148,103 +162,47 @@ def captions_in(row: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def open_picture(path: Path | BinaryIO) -> Image.Image:
-    """Opens a picture as RGB, upright, transparency on white.
+class FolderSamples:
+    """Pictures of a folder with one of their captions, by (index, position in the stream).
 
-    Raises:
-        any of DAMAGE: it cannot be decoded, or has more than 64 million pixels.
+    Caption and crop are functions of the seed and the position. A picture that cannot be used is
+    skipped: the next one stands in, `skipped` counts them and `faults` says why.
     """
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} pixels are too many")
-        return plain(image)
+
+    def __init__(self, root: str | Path, prepare: Prepare, seed: int = 0) -> None:
+        self.root, self.records = Path(root), read_folder(root)
+        self.prepare, self.seed = prepare, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Returns image (3, height, width) in [-1, 1], caption, index, skipped and faults."""
+        return stand_in(self.load, key, len(self))
+
+    def load(self, index: int, position: int) -> dict[str, Any]:
+        """Returns a record's image, caption and index.
+
+        Raises:
+            Unusable: the picture cannot be used.
+        """
+        record, rng = self.records[index], np.random.default_rng([self.seed, position])
+        try:
+            sample = make_sample(record.path, record.captions, self.prepare, rng)
+        except Unusable as fault:
+            raise fault.at(self.root.name, str(record.path)) from fault
+        return {**sample, "index": index}
 
 
-def to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
-    """Turns an RGB picture into values in [-1, 1]."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.permute(2, 0, 1).float() / 127.5 - 1
-
-
-def fit_square(image: Image.Image, size_px: int) -> Image.Image:
-    """Resizes the shorter side to `size_px` (bicubic, antialiased) and crops the centre."""
-    if image.size == (size_px, size_px):
-        return image
-    return ImageOps.fit(image, (size_px, size_px), Image.Resampling.BICUBIC)
-
-
-def random_crop(image: Image.Image, crop_px: int, rng: np.random.Generator) -> Image.Image:
-    """Cuts a random square, nothing resized.
-
-    Raises:
-        ValueError: the picture is smaller.
-    """
-    if min(image.size) < crop_px:
-        raise ValueError(f"{image.width}x{image.height} pixels are fewer than {crop_px}")
-    left, top = (int(rng.integers(side - crop_px + 1)) for side in image.size)
-    return image.crop((left, top, left + crop_px, top + crop_px))
-
-
-class CaptionedImages:
-    """Whole pictures of one size with one of their captions, by (index, position in the stream).
-
-    The caption is a function of the seed and the position. A picture that cannot be used is
-    skipped: the next one stands in, and `skipped` counts them.
-    """
+class CaptionedImages(FolderSamples):
+    """Whole pictures of one size: the shorter side resized, the centre cropped."""
 
     def __init__(self, root: str | Path, size_px: int, seed: int = 0) -> None:
-        self.records = read_folder(root)
-        self.size_px, self.seed = size_px, seed
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Returns image (3, size, size) in [-1, 1], caption, index and skipped."""
-        return _sample(
-            self.records, key, self.seed, lambda image, _: fit_square(image, self.size_px)
-        )
+        super().__init__(root, Whole(size_px), seed)
 
 
-class ImageCrops:
-    """Random squares of pictures at their own resolution, by (index, position in the stream).
-
-    The square is a function of the seed and the position.
-    """
+class ImageCrops(FolderSamples):
+    """Random squares of pictures at their own resolution."""
 
     def __init__(self, root: str | Path, crop_px: int, seed: int = 0) -> None:
-        self.records = read_folder(root)
-        self.crop_px, self.seed = crop_px, seed
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Returns image (3, crop, crop) in [-1, 1], caption, index and skipped."""
-        return _sample(
-            self.records, key, self.seed, lambda image, rng: random_crop(image, self.crop_px, rng)
-        )
-
-
-def _sample(
-    records: list[Record],
-    key: tuple[int, int],
-    seed: int,
-    prepare: Callable[[Image.Image, np.random.Generator], Image.Image],
-) -> dict[str, Any]:
-    """Loads a record, or the next one that can be loaded."""
-    index, position = key
-    rng = np.random.default_rng([seed, position])
-    reason = ""
-    for skipped in range(len(records)):
-        record = records[(index + skipped) % len(records)]
-        try:
-            image = prepare(open_picture(record.path), rng)
-        except (*DAMAGE, Image.DecompressionBombError) as error:
-            reason = f"{record.path}: {error}"
-            continue
-        caption = record.captions[int(rng.integers(len(record.captions)))]
-        image_index = (index + skipped) % len(records)
-        tensor = to_tensor(image)
-        return {"image": tensor, "caption": caption, "index": image_index, "skipped": skipped}
-    raise DataError(f"none of {len(records)} pictures can be used; the last: {reason}")
+        super().__init__(root, Crop(crop_px), seed)

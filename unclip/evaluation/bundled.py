@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from unclip.data.illustrations import index
-from unclip.data.images import to_tensor
+from unclip.data.samples import to_tensor
 from unclip.data.scenes import PLAY, SCALES, Scene, captions, describe, paint
 from unclip.errors import DataError
 from unclip.evaluation.arranged import (

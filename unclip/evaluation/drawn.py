@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from unclip.data.drawings.records import Drawing
-from unclip.data.images import to_tensor
 from unclip.data.pictures import DAMAGE
+from unclip.data.samples import to_tensor
 from unclip.errors import DataError
 from unclip.evaluation.facts import Facts, Shown
 from unclip.evaluation.suite import Case

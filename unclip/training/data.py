@@ -84,12 +84,13 @@ def make_loader(
         batch_sampler=batches,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         multiprocessing_context="spawn" if num_workers else None,
     )
 
 
-def _ignore_signals(_: int) -> None:
+def ignore_signals(_: int) -> None:
+    """Leaves signals to the trainer, in a process that loads data."""
     # Ctrl-C and a scheduler signal the whole process group; the trainer still needs its data to
     # finish the step, and ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

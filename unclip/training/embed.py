@@ -28,8 +28,8 @@ from unclip.data.embedding_parts import (
     write_part,
 )
 from unclip.data.embeddings import DTYPES, Making, Part, preprocessing
-from unclip.data.images import fit_square, open_picture, to_tensor
 from unclip.data.pictures import DAMAGE
+from unclip.data.samples import fit_square, open_picture, to_tensor
 from unclip.data.tars import RawSample, Skips
 from unclip.errors import ConfigError, DataError
 from unclip.training.companions import FrozenClip
@@ -184,7 +184,7 @@ def _decode(sample: RawSample, size_px: int) -> Tensor | str:
     """Returns the picture in [-1, 1], or why there is none."""
     source = BytesIO(sample.image) if isinstance(sample.image, bytes) else sample.image
     try:
-        return to_tensor(fit_square(open_picture(source), size_px))
+        return to_tensor(fit_square(open_picture(source, size_px), size_px))
     except (*DAMAGE, Image.DecompressionBombError) as error:
         return str(error)
 

@@ -26,6 +26,7 @@ MAY_CHANGE = {
         "sheet_every",
         "keep",
         "max_nonfinite",
+        "max_skipped",
     )
 }
 """Settings that a resumed run may have otherwise than the run it continues."""

@@ -5,7 +5,7 @@ data, the learning rate, the average and the checkpoints are ours, because they 
 at any instant and a change of the number of processes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ from torch import Tensor
 
 from unclip.errors import CheckpointError, ConfigError
 from unclip.nn.attention import set_attention_backend
-from unclip.training.data import PositionBatches, make_loader, to_device
+from unclip.training.data import PositionBatches, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
 from unclip.training.folder import claim
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.settings import TrainConfig
 from unclip.training.signals import StopSignal
+from unclip.training.skipped import stop_if_too_many, tell_skipped
+from unclip.training.sources import DataSource, open_source
 from unclip.training.stage import Stage
 from unclip.training.start import start_from
 from unclip.training.state import Checkpoints, Progress, TrainState, checkpoint_folders
 from unclip.training.tracking import Meter, Tracker
-from unclip.training.world import is_emulated, make_accelerator, totals
+from unclip.training.world import gather_bytes, is_emulated, make_accelerator, totals
 
 
 def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str, Any]) -> None:
@@ -52,7 +54,7 @@ def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str,
             trainer.run(stop)
             trainer.finish()
         finally:
-            trainer.tracker.close()
+            trainer.close()
         accelerator.end_training()
     stop.exit_if_asked()
 
@@ -96,11 +98,19 @@ class Trainer:
             )
         self.model = accelerator.prepare_model(model)
 
+        rank, world_size = accelerator.process_index, accelerator.num_processes
+        self.batches = PositionBatches(
+            len(stage.dataset), config, self.progress.step, rank, world_size
+        )
+        self.source: DataSource = open_source(
+            stage.dataset, self.batches, config, self.checkpoints.data
+        )
+        self.skipped_told = self.progress.skipped
         self.meter = Meter(accelerator, config.batch_size)
         silent = not accelerator.is_main_process
         self.tracker = Tracker(out, stage.name, config.steps, self.progress.step, silent=silent)
-        if begun is not None:
-            self.tracker.say(begun)
+        for note in ([] if begun is None else [begun]) + list(self.source.notes):
+            self.tracker.say(note)
         size = sum(p.numel() for p in model.parameters())
         where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
         self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")
@@ -112,15 +122,11 @@ class Trainer:
     def run(self, stop: StopSignal) -> None:
         """Steps until the end or a signal."""
         config, progress, accelerator = self.config, self.progress, self.accelerator
-        rank, world_size = accelerator.process_index, accelerator.num_processes
-        dataset = self.stage.dataset
-        batches = PositionBatches(len(dataset), config, progress.step, rank, world_size)
-        samples = iter(make_loader(dataset, batches, config.num_workers))
         stopping = False
         while progress.step < config.steps and not stopping:
             rate = learning_rate(config, progress.step, progress.warm_since)
             set_learning_rate(self.optimizer, rate)
-            figures, skipped = self._backward(batches, samples)
+            figures, skipped = self._backward()
             norm = accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
             assert norm is not None, "the gradients are not sharded"
 
@@ -135,19 +141,18 @@ class Trainer:
                 self.meter.add({**figures, "grad_norm": norm})
             self.optimizer.zero_grad(set_to_none=True)
             progress.advance(updated=not refused, skipped=int(unusable))
+            stop_if_too_many(progress, config, self.source.faults)
             self._report()
             stopping = stop.agree(signals > 0)
 
-    def _backward(
-        self, batches: PositionBatches, samples: Iterator[dict[str, Any]]
-    ) -> tuple[dict[str, Tensor], int]:
+    def _backward(self) -> tuple[dict[str, Tensor], int]:
         """Forward and backward over this process's parts; mean figures, and samples skipped."""
         config, stage, accelerator = self.config, self.stage, self.accelerator
         parts, skipped = [], 0
         for part in range(config.accumulation):
-            batch = next(samples)
+            batch = self.source.batch()
             skipped += int(batch["skipped"].sum())
-            positions = batches.positions(self.progress.step, part)
+            positions = self.batches.positions(self.progress.step, part)
             draws = Draws(config.seed, stage.name, positions, accelerator.device)
             seed_layers(config.seed, stage.name, positions)
             with accelerator.accumulate(self.model):
@@ -166,12 +171,18 @@ class Trainer:
             rate = learning_rate(config, step - 1, self.progress.warm_since)
             figures = {**self.meter.read(), "lr": rate}
             self.tracker.log(step, {**figures, **self.progress.left_out()})
-        if step == config.steps or not self.accelerator.is_main_process:
+            if self.progress.skipped > self.skipped_told:
+                self.skipped_told = self.progress.skipped
+                tell_skipped(self.accelerator, self.source.faults, self.tracker)
+        if step == config.steps:
+            return
+        data = self._data_states() if step % config.save_every == 0 else []
+        if not self.accelerator.is_main_process:
             return
         with self.meter.paused():
             if step % config.save_every == 0:
                 try:
-                    self.checkpoints.save(self.state)
+                    self.checkpoints.save(self.state, data)
                 except CheckpointError as error:
                     self.tracker.say(f"warning: {error}; training goes on, older ones are kept")
             if step % config.sheet_every == 0:
@@ -180,13 +191,24 @@ class Trainer:
     def finish(self) -> None:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         step, done = self.progress.step, self.progress.step >= self.config.steps
+        data = self._data_states()
         if self.accelerator.is_main_process:
-            self.checkpoints.save(self.state)
+            self.checkpoints.save(self.state, data)
             if done:
                 self.stage.export(self.out / "final", self.ema.average.state_dict())
                 self._paint()
         self.tracker.say(f"finished: {self.out / 'final'}" if done else f"stopped, saved at {step}")
         self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Ends what loads and what records."""
+        self.source.close()
+        self.tracker.close()
+
+    def _data_states(self) -> list[bytes]:
+        """Where the data of all processes stand, by rank; none where the step says it all."""
+        state = self.source.state()
+        return [] if state is None else gather_bytes(self.accelerator, state)
 
     def _paint(self) -> None:
         with torch.inference_mode():

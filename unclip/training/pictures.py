@@ -1,4 +1,5 @@
-"""Where a stage's pictures come from: a folder, or scenes that the training device paints."""
+"""Where a stage's pictures come from: a folder, shards, or scenes that the training device
+paints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from unclip.config import INF, check_ranges
 from unclip.data.composer.dataset import LargeCrops, ScenePictures
 from unclip.data.composer.world import WorldSettings
 from unclip.data.images import CaptionedImages, ImageCrops
+from unclip.data.samples import Crop, Whole
+from unclip.data.shards.index import is_shards
+from unclip.data.shards.pictures import ShardPictures
 from unclip.training.data import MapDataset
 
 
@@ -38,7 +42,7 @@ class SceneSource:
 
 
 Source = str | SceneSource
-"""A folder of captioned pictures, or scenes."""
+"""A folder of captioned pictures or of shards of them, or scenes."""
 
 
 @runtime_checkable
@@ -79,6 +83,8 @@ def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
         DataError: the folder or the set cannot be read.
     """
     if isinstance(source, str):
+        if is_shards(Path(source)):
+            return FolderPictures(ShardPictures(source, Whole(size_px), seed))
         return FolderPictures(CaptionedImages(source, size_px, seed))
     return ScenePictures(
         Path(source.set),
@@ -97,6 +103,8 @@ def open_crops(source: Source, *, size_px: int, crop_px: int, seed: int) -> MapD
         DataError: the folder or the set cannot be read.
     """
     if isinstance(source, str):
+        if is_shards(Path(source)):
+            return ShardPictures(source, Crop(crop_px), seed)
         return ImageCrops(source, crop_px, seed)
     folder = Path(source.set)
     return LargeCrops(

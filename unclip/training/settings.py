@@ -43,6 +43,8 @@ class TrainConfig:
     sheet_every: int = 1000
     keep: int = 2
     """Checkpoints kept."""
+    max_skipped: float = 0.05
+    """Share of pictures that could not be used, of 1,000 or more, above which the run stops."""
     max_nonfinite: int = 10
     """Steps in a row refused for a non-finite loss or gradient, at which the run stops."""
 
@@ -65,6 +67,7 @@ class TrainConfig:
             save_every=(1, INF),
             sheet_every=(1, INF),
             max_nonfinite=(1, INF),
+            max_skipped=(0, 1),
         )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"train.betas is {list(self.betas)}, expected two numbers in [0, 1)")

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ from unclip.training.optim import load_optimizer_tensors, optimizer_tensors
 from unclip.training.settings import TrainConfig
 
 OPTIMIZER = "optimizer.safetensors"
+DATA = re.compile(r"data-(\d{5,})\.json")
+"""Where a process's data stand (`streams.py`), by rank."""
+MIN_SEEN = 1000
+"""Pictures that are looked at before their share of unusable ones is judged."""
 NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -56,6 +60,16 @@ class Progress:
         self.step += 1
         self.skipped += skipped
         self.nonfinite = 0 if updated else self.nonfinite
+
+    def too_many_skipped(self, config: TrainConfig) -> str | None:
+        """Says so when more pictures than the run allows could not be used."""
+        seen = self.step * config.batch_size + self.skipped
+        if seen < MIN_SEEN or self.skipped <= config.max_skipped * seen:
+            return None
+        return (
+            f"{self.skipped} of {seen} pictures could not be used, expected at most "
+            f"{config.max_skipped:.3g} of all (train.max_skipped)"
+        )
 
     def refuse(self, config: TrainConfig) -> str:
         """Counts the running step as refused; returns what to say of it.
@@ -99,9 +113,14 @@ class Checkpoints:
         self.root, self.keep, self.about = root, keep, about
         self.newest_step = -1
         """Of the checkpoint last read or written."""
+        self.data: list[bytes] = []
+        """Where the data of each process stood in the checkpoint that was read."""
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, data: Sequence[bytes] = ()) -> None:
         """Writes a checkpoint, then removes older ones beyond `keep` whole ones.
+
+        Args:
+            data: where the data of each process stand, if the step does not tell.
 
         Raises:
             CheckpointError: it could not be written (a full disk, say); the older ones stay.
@@ -117,6 +136,8 @@ class Checkpoints:
             tensors = optimizer_tensors(state.model, state.optimizer)
             write_tensors(place / OPTIMIZER, tensors)
             (place / "state.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+            for rank, content in enumerate(data):
+                (place / f"data-{rank:05d}.json").write_bytes(content)
         self.newest_step = step
         self._prune()
 
@@ -160,6 +181,7 @@ class Checkpoints:
             module.load_state_dict(tensors)
         for field in fields(Progress):
             setattr(state.progress, field.name, record.get(field.name, 0))
+        self.data = [(folder / name).read_bytes() for name in sorted(filter(DATA.fullmatch, files))]
         if OPTIMIZER in files:
             tensors = read_tensors(folder / OPTIMIZER)
             load_optimizer_tensors(state.model, state.optimizer, tensors)

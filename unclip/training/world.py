@@ -58,6 +58,20 @@ def is_emulated(config: TrainConfig, device: torch.device) -> bool:
     return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def gather_bytes(accelerator: Accelerator, content: bytes) -> list[bytes]:
+    """Gives every process what each of them has, by rank."""
+    device = accelerator.device
+    size = torch.tensor([len(content)], device=device)
+    sizes = accelerator.gather(size)
+    assert isinstance(sizes, torch.Tensor)
+    row = torch.zeros(1, int(sizes.max()), dtype=torch.uint8)
+    row[0, : len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    rows = accelerator.gather(row.to(device))
+    assert isinstance(rows, torch.Tensor)
+    whole = zip(rows.cpu(), sizes.tolist(), strict=True)
+    return [bytes(row[:length].numpy()) for row, length in whole]
+
+
 def totals(accelerator: Accelerator, *values: int | torch.Tensor) -> list[float]:
     """Sums numbers over the processes in one message, so that every process decides the same."""
     device = accelerator.device

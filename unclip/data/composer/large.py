@@ -21,8 +21,8 @@ from unclip.data.composer.scene import Scene
 from unclip.data.composer.sprites import VERSION, make_sprites
 from unclip.data.drawings.files import write_whole
 from unclip.data.drawings.render import rasterise
-from unclip.data.images import open_picture, to_tensor
 from unclip.data.pictures import DAMAGE
+from unclip.data.samples import open_picture, to_tensor
 from unclip.errors import BackendError, ConfigError, DataError
 
 AROUND = 1.3
