@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from unclip.cli.report import Report, describe, exit_code
 from unclip.errors import ConfigError, UnCLIPError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,45 @@ def outcomes(
         failure = error
     told = None if failure is None else (describe(failure), exit_code(failure))
     answers = _gather(processes, (tell(), told))
-    if failure is None:
-        for rank, (_, other) in enumerate(answers):
-            if other is not None:
-                failure = UnCLIPError(f"process {rank} failed: {other[0]}")
-                failure.exit_code = other[1]
-                break
+    failure = failure or _first_failure([other for _, other in answers])
     return [answer for answer, _ in answers], failure
+
+
+def shares(processes: Processes, work: Callable[[], T]) -> list[T]:
+    """Runs a process's share; the first one gets all results in the order of ranks, others none.
+
+    Raises:
+        UnCLIPError: another process failed; in all of them, so that none goes on to wait for it.
+    """
+    if processes.world == 1:
+        return [work()]
+    from torch import distributed
+
+    failure: Exception | None = None
+    result: Any = None
+    try:
+        result = work()
+    except Exception as error:
+        # The others wait for this one's answer, whatever it is.
+        failure = error
+    told: list[Any] = [None] * processes.world
+    mine = None if failure is None else (describe(failure), exit_code(failure))
+    distributed.all_gather_object(told, mine)
+    if failure := failure or _first_failure(told):
+        raise failure
+    results: list[Any] | None = [None] * processes.world if processes.first else None
+    distributed.gather_object(result, results, dst=0)
+    return results or []
+
+
+def _first_failure(told: list[tuple[str, int] | None]) -> UnCLIPError | None:
+    """What is to be raised for the first process that failed, if any did."""
+    for rank, other in enumerate(told):
+        if other is not None:
+            error = UnCLIPError(f"process {rank} failed: {other[0]}")
+            error.exit_code = other[1]
+            return error
+    return None
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def _from_table(root: Path, table: Path) -> list[Record]:
     records, absent = [], []
     for number, row in rows:
         name = row.get("file_name")
-        captions = captions_in(row)
+        captions = captions_of(row)
         if not isinstance(name, str) or not captions:
             raise DataError(f"{table} line {number} lacks file_name or caption")
         path = root / name
@@ -133,7 +133,7 @@ def _from_neighbours(root: Path) -> list[Record]:
         if text.is_file():
             captions = tuple(filter(None, map(str.strip, _read_text(text).splitlines())))
         elif data.is_file():
-            captions = captions_in(_read_json(data))
+            captions = captions_of(_read_json(data))
             if not captions:
                 raise DataError(f"{data} has no caption: give it the key {' or '.join(TEXT_KEYS)}")
         else:
@@ -151,7 +151,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return row if isinstance(row, dict) else {"captions": row}
 
 
-def captions_in(row: dict[str, Any]) -> tuple[str, ...]:
+def captions_of(row: dict[str, Any]) -> tuple[str, ...]:
     """Finds the captions of a row or a `.json`, under the first of TEXT_KEYS that has any."""
     for key in TEXT_KEYS:
         value = row.get(key)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unclip.data.images import SUFFIXES, captions_in
+from unclip.data.images import SUFFIXES, captions_of
+from unclip.data.samples import Unusable
 from unclip.errors import DataError
 
 MAX_SKIPPED_SHARE = 0.05
@@ -103,22 +104,36 @@ def _sample(key: str, parts: dict[str, bytes], skips: Skips) -> Iterator[RawSamp
         skips.bad("no picture", key)
         return
     try:
-        captions = _captions(parts)
-    except UnicodeDecodeError:
-        skips.bad("caption is not UTF-8", key)
-        return
-    except ValueError:
-        skips.bad("caption is not JSON", key)
-        return
-    if not captions:
-        skips.bad("no caption", key)
+        captions = captions_in(parts)
+    except Unusable as fault:
+        skips.bad(fault.reason, key)
         return
     yield RawSample(key, image, captions)
 
 
-def _captions(parts: dict[str, bytes]) -> tuple[str, ...]:
-    """Those of the .json, which may have several, or else the lines of the .txt."""
-    row: Any = json.loads(parts["json"].decode("utf-8-sig")) if "json" in parts else {}
-    found = captions_in(row) if isinstance(row, dict) else ()
-    lines = parts.get("txt", b"").decode("utf-8-sig").splitlines()
-    return found or tuple(filter(None, map(str.strip, lines)))
+def captions_in(parts: dict[str, bytes]) -> tuple[str, ...]:
+    """The captions of a sample.
+
+    Raises:
+        Unusable: it has none, or they are not UTF-8.
+    """
+    about: Any = {}
+    if "json" in parts:
+        try:
+            about = json.loads(parts["json"].decode("utf-8-sig"))
+        except ValueError:
+            about = {}  # the caption may stand in the .txt
+    about = about if isinstance(about, dict) else {}
+    if isinstance(about.get("captions"), list) and (several := captions_of(about)):
+        return several
+    if "txt" not in parts:
+        if found := captions_of(about):
+            return found
+        raise Unusable("no caption")
+    try:
+        caption = " ".join(parts["txt"].decode("utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise Unusable("caption is not UTF-8") from error
+    if not caption:
+        raise Unusable("empty caption")
+    return (caption,)

@@ -13,17 +13,18 @@ HEADER = ("figure", "model", "95 %", "real", "95 %", "n")
 
 def table(figures: Sequence[Figure]) -> list[str]:
     """Lays figures out in columns; shares are told in per cent."""
-    rows = [HEADER, *(_row(figure) for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    rows = [HEADER, *(row(figure) for figure in figures)]
+    widths = [max(len(each[column]) for each in rows) for column in range(len(HEADER))]
     lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+    for each in rows:
+        cells = [each[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(each[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     return lines
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
+def row(figure: Figure) -> tuple[str, ...]:
+    """One figure's cells, in the order of `HEADER`."""
     made, real = figure.made, figure.real
     text = figure.text if figure.reals == "real" else f"{figure.text} ({figure.reals})"
     ceiling = ("-", "") if real is None else (_number(real.value, figure), _interval(real, figure))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unclip.checkpoint import StageFolder, read_tensors, save_stage
 from unclip.clip.config import OPENAI_MEAN, OPENAI_STD, CLIPConfig
+from unclip.clip.encoder import CLIP
 from unclip.clip.files import MERGES, build_clip, clip_to_stage
 from unclip.clip.tokenize import open_clip_merges, parse_merges
 from unclip.clip.weights import Triple, from_hugging_face, from_open_clip
@@ -34,6 +35,18 @@ def import_clip(source: Path, out: Path) -> str:
     Raises:
         CheckpointError: the folder is of neither library, damaged, or of another architecture.
     """
+    clip = read_clip(source)
+    values, weights, extra = clip_to_stage(clip)
+    save_stage(out, StageFolder("clip", values, {}, weights, extra))
+    return clip.fingerprint()
+
+
+def read_clip(source: Path) -> CLIP:
+    """Reads the CLIP of a folder of either library.
+
+    Raises:
+        CheckpointError: the folder is of neither library, damaged, or of another architecture.
+    """
     if (source / OPEN_CLIP[0]).is_file():
         config, tensors = _from_open_clip(source)
     elif (source / HUGGING_FACE[0]).is_file():
@@ -45,10 +58,7 @@ def import_clip(source: Path, out: Path) -> str:
         )
     own = source / MERGES
     merges = parse_merges(own.read_text("utf-8")) if own.is_file() else open_clip_merges()
-    clip = build_clip(config, tensors, merges)
-    values, weights, extra = clip_to_stage(clip)
-    save_stage(out, StageFolder("clip", values, {}, weights, extra))
-    return clip.fingerprint()
+    return build_clip(config, tensors, merges)
 
 
 def _from_open_clip(source: Path) -> tuple[CLIPConfig, dict[str, Tensor]]:

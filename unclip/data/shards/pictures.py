@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unclip.data.images import captions_in
 from unclip.data.samples import Prepare, Unusable, make_sample, stand_in
 from unclip.data.shards.index import META, READABLE, energon, read_counts
+from unclip.data.tars import captions_in
 from unclip.errors import DataError
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -124,31 +124,3 @@ def _to_train_on(root: Path) -> list[Any]:
 
 def _is_wanted(part: str) -> bool:
     return part.lower() in PARTS
-
-
-def captions_in(parts: dict[str, bytes]) -> tuple[str, ...]:
-    """The captions of a sample.
-
-    Raises:
-        Unusable: it has none, or they are not UTF-8.
-    """
-    about: Any = {}
-    if "json" in parts:
-        try:
-            about = json.loads(parts["json"].decode("utf-8-sig"))
-        except ValueError:
-            about = {}  # the caption may stand in the .txt
-    about = about if isinstance(about, dict) else {}
-    if isinstance(about.get("captions"), list) and (several := captions_in(about)):
-        return several
-    if "txt" not in parts:
-        if found := captions_in(about):
-            return found
-        raise Unusable("no caption")
-    try:
-        caption = " ".join(parts["txt"].decode("utf-8-sig").split())
-    except UnicodeDecodeError as error:
-        raise Unusable("caption is not UTF-8") from error
-    if not caption:
-        raise Unusable("empty caption")
-    return (caption,)

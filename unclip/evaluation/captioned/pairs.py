@@ -1,0 +1,113 @@
+"""Which pictures and captions an evaluation is taken over, and their pixels.
+
+As COCO-30k is used: up to 30,000 pictures are drawn, and of each one of its captions; the model
+paints the captions, and the pictures are the real ones that it is compared with.
+
+Every resize is the rule of clean-fid (Parmar et al. 2022, arXiv 2104.11222): Pillow's bicubic,
+which averages over what it leaves out, on 8 bits a channel.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from unclip.data.images import fit_square, open_picture, read_folder
+from unclip.data.pictures import DAMAGE
+from unclip.errors import DataError, InputError
+
+LIMIT = 30_000
+"""Pictures, where no number is given."""
+THREADS = 8
+"""That decode pictures; Pillow works without Python's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A real picture and the caption that is painted."""
+
+    path: Path
+    caption: str
+
+
+def choose_pairs(folder: str | Path, count: int | None, seed: int) -> list[Pair]:
+    """Draws pictures of a captioned folder and a caption of each, in a shuffled order.
+
+    Fewer pictures of the same folder and seed are the first ones of more.
+
+    Args:
+        count: None is all of them, up to `LIMIT`.
+
+    Raises:
+        DataError: the folder has no captioned pictures, or fewer than `count`.
+        InputError: `count` is less than two.
+    """
+    if count is not None and count < 2:
+        raise InputError(f"--num is {count}, expected 2 or more pictures")
+    records = read_folder(folder)
+    if len(records) < (count or 2):
+        raise DataError(
+            f"{folder} has {len(records)} captioned pictures, expected {count or 2} or more"
+        )
+    random.Random(f"pairs/{seed}").shuffle(records)
+    chosen = records[: LIMIT if count is None else count]
+    return [
+        Pair(record.path, random.Random(f"caption/{seed}/{place}").choice(record.captions))
+        for place, record in enumerate(chosen)
+    ]
+
+
+def digest(pair: Pair) -> str:
+    """SHA-256 of a picture's file, in hexadecimal.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with pair.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {pair.path}: {error.strerror or error}") from error
+
+
+def read_square(pair: Pair, size_px: int) -> Image.Image:
+    """Reads a real picture as the model would paint it: its centre square, resized.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    try:
+        return fit_square(open_picture(pair.path), size_px)
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"cannot read {pair.path} ({error}): take it out of the folder, or mend it"
+        ) from error
+
+
+def read_squares(pairs: Sequence[Pair], size_px: int) -> list[Image.Image]:
+    """Reads several real pictures at once.
+
+    Raises:
+        DataError: one cannot be decoded.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda pair: read_square(pair, size_px), pairs))
+
+
+def stack(images: Sequence[Image.Image], size_px: int) -> UInt8[Tensor, "batch 3 size size"]:
+    """Resizes square pictures to what a network takes."""
+    side = (size_px, size_px)
+    resized = (
+        image if image.size == side else image.resize(side, Image.Resampling.BICUBIC)
+        for image in images
+    )
+    pixels = np.stack([np.asarray(image.convert("RGB")) for image in resized])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
