@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema:
@@ -12,6 +12,10 @@ class Ema:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.average = copy.deepcopy(model).float().eval().requires_grad_(False)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The live tensors that a checkpoint keeps."""
+        return self.average.state_dict()
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:

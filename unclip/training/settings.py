@@ -40,9 +40,14 @@ class TrainConfig:
     """Processes that load data, beside each training process."""
     log_every: int = 50
     save_every: int = 1000
+    """Steps between checkpoints."""
+    save_minutes: float | None = None
+    """Minutes after which there is a checkpoint even so."""
     sheet_every: int = 1000
     keep: int = 2
-    """Checkpoints kept."""
+    """Checkpoints kept, beside the one that the run goes on from."""
+    timeout_seconds: float = 1800.0
+    """A process that lets the others, or its data, wait so long is given up, and the run ends."""
     max_skipped: float = 0.05
     """Share of pictures that could not be used, of 1,000 or more, above which the run stops."""
     max_nonfinite: int = 10
@@ -65,7 +70,9 @@ class TrainConfig:
             num_workers=(0, INF),
             log_every=(1, INF),
             save_every=(1, INF),
+            save_minutes=(ABOVE_ZERO, INF),
             sheet_every=(1, INF),
+            timeout_seconds=(1, INF),
             max_nonfinite=(1, INF),
             max_skipped=(0, 1),
         )

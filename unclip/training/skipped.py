@@ -7,9 +7,9 @@ from collections import Counter
 from accelerate import Accelerator
 
 from unclip.errors import DataError
+from unclip.training.progress import Progress
 from unclip.training.settings import TrainConfig
 from unclip.training.sources import Faults, list_faults
-from unclip.training.state import Progress
 from unclip.training.tracking import Tracker
 from unclip.training.world import gather_bytes
 
