@@ -43,7 +43,9 @@ def test_kill_at_random_instants(tmp_path: Path, start_toy: Start) -> None:
     finish(start_toy(tmp_path / "killed", *settings))
     assert contents(tmp_path / "killed", 60) == contents(tmp_path / "whole", 60), f"seed {seed}"
     names = {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()}
-    assert names == {"step_00000058", "step_00000060"}
+    # Beside the two newest ones, that from which the run went on.
+    assert {"step_00000058", "step_00000060"} <= names
+    assert len(names) <= 3
 
 
 @pytest.mark.slow

@@ -181,8 +181,8 @@ class Checkpoints:
             (step,) = self.ranks.total(steps[-1 - index] if self.ranks.rank == 0 else 0)
             error = self._damage(step)
             if error is None:
-                older = f", the {index + 1}th newest" if index else ", the newest"
-                return self._restore(step, state) + older
+                which = "newest whole one" if index else "newest one"
+                return self._restore(step, state, f", the {which}")
             if str(error):
                 print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
         if count:
@@ -208,7 +208,7 @@ class Checkpoints:
                 f"{error or 'another process found it damaged'}; leave --resume out for the newest "
                 "whole one"
             )
-        said = self._restore(step, state)
+        said = self._restore(step, state, "")
         later = [folder for folder in checkpoint_folders(self.root) if step_of(folder) > step]
         self.ranks.total()
         if self.ranks.rank == 0:
@@ -229,7 +229,7 @@ class Checkpoints:
         (damaged,) = self.ranks.total(error is not None)
         return error or (CheckpointError() if damaged else None)
 
-    def _restore(self, step: int, state: TrainState) -> str:
+    def _restore(self, step: int, state: TrainState, which: str) -> str:
         folder = self.root / f"step_{step:08d}"
         record = json.loads((folder / STATE).read_text(encoding="utf-8"))
         before, now = record.get("trained_on"), self.about.get("trained_on")
@@ -252,9 +252,8 @@ class Checkpoints:
             state.progress.warm_since = step
         self.newest_step = self.resumed_step = step
         written = record.get("world_size", 1)
-        return f"resumed from {folder.name}" + (
-            f" of {written} processes" if written != self.ranks.size else ""
-        )
+        others = f" (written by {written} process{'es' if written > 1 else ''})"
+        return f"resumed from {folder.name}{which}{others if written != self.ranks.size else ''}"
 
     def _data_of(self, folder: Path) -> list[bytes]:
         """Where the data of the processes stood, by rank; empty where the step says it all."""
