@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from unclip.cli.report import Report, describe, exit_code
 from unclip.errors import ConfigError, UnCLIPError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,6 @@ def together(processes: Processes, report: Report, work: Callable[[], None]) -> 
     Raises:
         UnCLIPError: another process failed, in the first one.
     """
-    answers, failure = outcomes(processes, work, lambda: report.result.get("pictures", []))
-    pictures = [picture for done in answers for picture in done]
-    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
-    if failure is not None:
-        raise failure
-
-
-def outcomes(
-    processes: Processes, work: Callable[[], None], tell: Callable[[], Any]
-) -> tuple[list[Any], Exception | None]:
-    """Runs a process's share; returns what `tell` says afterwards in every process, in the first
-    one, and what is to be raised: this one's failure, or in the first one another's."""
     failure: Exception | None = None
     try:
         work()
@@ -74,14 +64,47 @@ def outcomes(
         # The others wait for this one's answer, whatever it is.
         failure = error
     told = None if failure is None else (describe(failure), exit_code(failure))
-    answers = _gather(processes, (tell(), told))
-    if failure is None:
-        for rank, (_, other) in enumerate(answers):
-            if other is not None:
-                failure = UnCLIPError(f"process {rank} failed: {other[0]}")
-                failure.exit_code = other[1]
-                break
-    return [answer for answer, _ in answers], failure
+    answers = _gather(processes, (report.result.get("pictures", []), told))
+    pictures = [picture for done, _ in answers for picture in done]
+    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
+    if failure is not None:
+        raise failure
+    _raise_first([other for _, other in answers])
+
+
+def shares(processes: Processes, work: Callable[[], T]) -> list[T]:
+    """Runs a process's share; the first one gets all results in the order of ranks, others none.
+
+    Raises:
+        UnCLIPError: another process failed; in all of them, so that none goes on to wait for it.
+    """
+    if processes.world == 1:
+        return [work()]
+    from torch import distributed
+
+    failure, result = None, None
+    try:
+        result = work()
+    except Exception as error:
+        # The others wait for this one's answer, whatever it is.
+        failure = error
+    told: list[Any] = [None] * processes.world
+    mine = None if failure is None else (describe(failure), exit_code(failure))
+    distributed.all_gather_object(told, mine)
+    if failure is not None:
+        raise failure
+    _raise_first(told)
+    results: list[Any] | None = [None] * processes.world if processes.first else None
+    distributed.gather_object(result, results, dst=0)
+    return results or []
+
+
+def _raise_first(told: list[tuple[str, int] | None]) -> None:
+    for rank, other in enumerate(told):
+        if other is not None:
+            error = UnCLIPError(f"process {rank} failed: {other[0]}")
+            error.exit_code = other[1]
+            raise error
 
 
 @contextmanager

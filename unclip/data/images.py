@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def _from_table(root: Path, table: Path) -> list[Record]:
     records, absent = [], []
     for number, row in rows:
         name = row.get("file_name")
-        captions = captions_in(row)
+        captions = captions_of(row)
         if not isinstance(name, str) or not captions:
             raise DataError(f"{table} line {number} lacks file_name or caption")
         path = root / name
@@ -119,7 +119,7 @@ def _from_neighbours(root: Path) -> list[Record]:
         if text.is_file():
             captions = tuple(filter(None, map(str.strip, _read_text(text).splitlines())))
         elif data.is_file():
-            captions = captions_in(_read_json(data))
+            captions = captions_of(_read_json(data))
             if not captions:
                 raise DataError(f"{data} has no caption: give it the key {' or '.join(TEXT_KEYS)}")
         else:
@@ -137,8 +137,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return row if isinstance(row, dict) else {"captions": row}
 
 
-def captions_in(row: dict[str, Any]) -> tuple[str, ...]:
-    """Finds the captions of a row or a `.json`, under the first of TEXT_KEYS that has any."""
+def captions_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """The captions in a row of metadata, without those that are empty."""
     for key in TEXT_KEYS:
         value = row.get(key)
         values = value if isinstance(value, list) else [value]
@@ -148,7 +148,7 @@ def captions_in(row: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def open_picture(path: Path | BinaryIO) -> Image.Image:
+def open_picture(path: Path | io.BytesIO) -> Image.Image:
     """Opens a picture as RGB, upright, transparency on white.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unclip.data.images import SUFFIXES, captions_in
+from unclip.data.images import SUFFIXES, captions_of
 from unclip.errors import DataError
 
 MAX_SKIPPED_SHARE = 0.05
@@ -119,6 +119,6 @@ def _sample(key: str, parts: dict[str, bytes], skips: Skips) -> Iterator[RawSamp
 def _captions(parts: dict[str, bytes]) -> tuple[str, ...]:
     """Those of the .json, which may have several, or else the lines of the .txt."""
     row: Any = json.loads(parts["json"].decode("utf-8-sig")) if "json" in parts else {}
-    found = captions_in(row) if isinstance(row, dict) else ()
+    found = captions_of(row) if isinstance(row, dict) else ()
     lines = parts.get("txt", b"").decode("utf-8-sig").splitlines()
     return found or tuple(filter(None, map(str.strip, lines)))
