@@ -1,4 +1,5 @@
-"""A captioned set as pieces that can be worked on apart: its tars, or stretches of a folder."""
+"""A captioned set as pieces that can be worked on apart: tars, stretches of a folder, or parts that
+are embedded already."""
 
 import hashlib
 import json
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unclip.data.images import Record, read_folder
+from unclip.data.retrieval import RetrievalPiece, retrieval_pieces
 from unclip.data.tars import RawSample, Skips, read_tar
 from unclip.errors import DataError
 
@@ -75,11 +77,12 @@ class FolderPiece:
             yield RawSample(path.relative_to(self.root).as_posix(), path, captions)
 
 
-Piece = TarPiece | FolderPiece
+Piece = TarPiece | FolderPiece | RetrievalPiece
 
 
 def pieces_of(source: Path) -> list[Piece]:
-    """Opens a folder of tars, one tar, or a folder of captioned pictures.
+    """Opens a folder of tars, one tar, embeddings in clip-retrieval's layout, or a folder of
+    captioned pictures.
 
     Raises:
         DataError: it is none of them, or its captions cannot be read.
@@ -88,6 +91,8 @@ def pieces_of(source: Path) -> list[Piece]:
         return [TarPiece(source)]
     if not source.is_dir():
         raise DataError(f"{source} is no folder of tars or of captioned pictures, and no .tar file")
+    if (source / "img_emb").is_dir():
+        return [*retrieval_pieces(source)]
     tars = sorted(source.glob("*.tar"))
     if tars:
         return [TarPiece(path) for path in tars]
