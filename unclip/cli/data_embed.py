@@ -9,7 +9,7 @@ import typer
 
 from unclip.cli import options
 from unclip.cli.interrupts import interrupt_held
-from unclip.cli.processes import Processes, joined, outcomes, this_process
+from unclip.cli.processes import Processes, joined, shares, this_process
 from unclip.cli.report import Advance, Report, run
 
 Shards = Annotated[
@@ -74,23 +74,19 @@ def _embed(
     task = plan(pieces, dst, companion, dtype, jobs or _threads())
     companion.prepare(choose_device(device, local_rank=processes.local_rank))
     mine = processes.share_of(len(pieces))
-    made: list[int] = []
 
-    def share(advance: Advance) -> None:
-        skips = Skips()
+    def share(advance: Advance) -> int:
+        """Embeds this process's shards; returns how many were not done yet."""
+        skips, renewed = Skips(), 0
         for number in mine:
-            if embed_piece(task, number, skips) is not None:
-                made.append(number)
+            renewed += embed_piece(task, number, skips) is not None
             advance("shards")
+        return renewed
 
     with report.progress({"shards": len(mine)}) as advance:
-        answers, failure = outcomes(processes, lambda: share(advance), lambda: made)
-    if failure is not None:
-        raise failure
+        renewed = shares(processes, lambda: share(advance))
     if processes.first:
-        renewed = sum(map(len, answers))
-        manifest = manifest_of(task.making, finish(task))
-        _tell(report, dst, manifest, renewed)
+        _tell(report, dst, manifest_of(task.making, finish(task)), sum(renewed))
 
 
 def _tell(report: Report, dst: Path, manifest: dict[str, Any], renewed: int) -> None:

@@ -57,18 +57,6 @@ def together(processes: Processes, report: Report, work: Callable[[], None]) -> 
     Raises:
         UnCLIPError: another process failed, in the first one.
     """
-    answers, failure = outcomes(processes, work, lambda: report.result.get("pictures", []))
-    pictures = [picture for done in answers for picture in done]
-    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
-    if failure is not None:
-        raise failure
-
-
-def outcomes(
-    processes: Processes, work: Callable[[], None], tell: Callable[[], Any]
-) -> tuple[list[Any], Exception | None]:
-    """Runs a process's share; returns what `tell` says afterwards in every process, in the first
-    one, and what is to be raised: this one's failure, or in the first one another's."""
     failure: Exception | None = None
     try:
         work()

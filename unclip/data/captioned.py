@@ -1,4 +1,5 @@
-"""A captioned set as pieces that can be worked on apart: its tars, or stretches of a folder."""
+"""A captioned set as pieces that can be worked on apart: tars, stretches of a folder, or parts that
+are embedded already."""
 
 import hashlib
 import json
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unclip.data.images import Record, read_folder
+from unclip.data.retrieval import RetrievalPiece, retrieval_pieces
 from unclip.data.tars import RawSample, Skips, read_tar
 from unclip.errors import DataError
 
 PICTURES_PER_PIECE = 10_000
+PROBES, PROBE_BYTES = 16, 16_384
+"""What is read of a tar to know it again."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,21 @@ class TarPiece:
         return self.path.name
 
     def identity(self) -> str:
-        """Changes when the piece does."""
-        return f"{self.path.stat().st_size} bytes"
+        """Changes when the piece does: its size and some of its bytes, all over the file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            size = self.path.stat().st_size
+            digest = hashlib.sha256(str(size).encode())
+            with self.path.open("rb") as file:
+                for place in range(PROBES):
+                    file.seek(max(0, size - PROBE_BYTES) * place // (PROBES - 1))
+                    digest.update(file.read(PROBE_BYTES))
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
+        return digest.hexdigest()[:16]
 
     def samples(self, skips: Skips) -> Iterator[RawSample]:
         """Reads the samples in their order; raises as `read_tar`."""
@@ -60,11 +77,12 @@ class FolderPiece:
             yield RawSample(path.relative_to(self.root).as_posix(), path, captions)
 
 
-Piece = TarPiece | FolderPiece
+Piece = TarPiece | FolderPiece | RetrievalPiece
 
 
 def pieces_of(source: Path) -> list[Piece]:
-    """Opens a folder of tars, one tar, or a folder of captioned pictures.
+    """Opens a folder of tars, one tar, embeddings in clip-retrieval's layout, or a folder of
+    captioned pictures.
 
     Raises:
         DataError: it is none of them, or its captions cannot be read.
@@ -73,6 +91,8 @@ def pieces_of(source: Path) -> list[Piece]:
         return [TarPiece(source)]
     if not source.is_dir():
         raise DataError(f"{source} is no folder of tars or of captioned pictures, and no .tar file")
+    if (source / "img_emb").is_dir():
+        return [*retrieval_pieces(source)]
     tars = sorted(source.glob("*.tar"))
     if tars:
         return [TarPiece(path) for path in tars]

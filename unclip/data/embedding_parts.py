@@ -56,7 +56,8 @@ def write_part(
     }
     names = part_files(number)
     try:
-        record.unlink(missing_ok=True)
+        for outdated in (root / MANIFEST, record):
+            outdated.unlink(missing_ok=True)
         files = {
             names[kind]: _write(root / names[kind], lambda file, a=array: np.save(file, a))
             for kind, array in arrays.items()

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from unclip.data.captioned import Piece
+from unclip.data.captioned import FolderPiece, Piece, TarPiece
 from unclip.data.embedding_parts import (
     Rows,
     is_whole,
@@ -29,6 +29,7 @@ from unclip.data.embedding_parts import (
 )
 from unclip.data.embeddings import DTYPES, Making, Part, preprocessing
 from unclip.data.pictures import DAMAGE
+from unclip.data.retrieval import RetrievalPiece
 from unclip.data.samples import fit_square, open_picture, to_tensor
 from unclip.data.tars import RawSample, Skips
 from unclip.errors import ConfigError, DataError
@@ -36,6 +37,9 @@ from unclip.training.companions import FrozenClip
 
 BATCH = 256
 """Pictures that CLIP sees at a time; fixed, so that no setting changes what is written."""
+COMPARED = 256
+SAME_COSINE = 0.999
+"""Of a text embedding that another program computed with the same CLIP, and ours."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,11 @@ def embed_piece(work: Embedding, number: int, skips: Skips) -> Part | None:
         if (part.shard, part.identity) == (piece.name, identity) and is_whole(work.out, part):
             return None
     before = skips.reasons.copy()
-    rows = _rows(work, _seen(work, piece, skips))
+    if isinstance(piece, RetrievalPiece):
+        rows = piece.rows(skips)
+        check_texts(work.clip, rows, f"part {piece.number} of {piece.root}")
+    else:
+        rows = _rows(work, _seen(work, piece, skips))
     skipped = dict(sorted((skips.reasons - before).items()))
     return write_part(
         work.out,
@@ -139,6 +147,40 @@ def finish(work: Embedding) -> list[Part]:
     return parts
 
 
+def check_texts(clip: FrozenClip, rows: Rows, where: str) -> None:
+    """Compares text embeddings of another program's with what this CLIP says of the captions.
+
+    Raises:
+        DataError: they are of another CLIP, or normalised, or there is none to compare.
+    """
+    remedy = "embed the pictures themselves"
+    if not rows.keys:
+        raise DataError(f"{where} has no usable row that would show its CLIP: {remedy}")
+    theirs = torch.from_numpy(rows.text_embeds[:COMPARED].astype(np.float32))
+    captions = [_plain(captions[0]) for captions in rows.captions[:COMPARED]]
+    ours = clip.text(captions).embed.float().cpu()
+    if theirs.shape != ours.shape:
+        raise DataError(
+            f"{where} has embeddings of {theirs.shape[1]}, this CLIP's are of {ours.shape[1]}: "
+            f"name the CLIP that made them, or {remedy}"
+        )
+    # float16 keeps a cosine to 1e-6; another program's attention in half precision to 1e-3.
+    cosine = torch.nn.functional.cosine_similarity(theirs, ours)
+    alike = float((cosine > SAME_COSINE).float().mean())
+    if alike < 1:
+        raise DataError(
+            f"{where} is of another CLIP: of its first {len(cosine)} text embeddings {alike:.0%} "
+            f"are what this one says of the captions: name the CLIP that made them, or {remedy}"
+        )
+    lengths = theirs.norm(dim=1) / ours.norm(dim=1)
+    if not bool(((lengths - 1).abs() < 0.02).all()):
+        raise DataError(
+            f"{where} has embeddings of {float(lengths.mean()):.3g} times the length that this "
+            f"CLIP's tower gives, which the decoder is trained on (clip-retrieval normalises): "
+            f"{remedy}"
+        )
+
+
 def _rows(work: Embedding, samples: Iterator[Seen]) -> Rows:
     keys: list[str] = []
     captions: list[tuple[str, ...]] = []
@@ -158,7 +200,7 @@ def _numbers(embeds: Tensor) -> np.ndarray:
     return embeds.float().cpu().numpy()
 
 
-def _seen(work: Embedding, piece: Piece, skips: Skips) -> Iterator[Seen]:
+def _seen(work: Embedding, piece: TarPiece | FolderPiece, skips: Skips) -> Iterator[Seen]:
     """Decodes in threads, some pictures ahead, and gives them in their order."""
     size_px = work.clip.clip.config.image.image_size
     with ThreadPoolExecutor(work.jobs) as pool:
