@@ -10,9 +10,6 @@ from safetensors.torch import save_file
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
-from torchmetrics.multimodal.clip_score import CLIPScore
 
 from unclip.errors import BackendError, CheckpointError, DataError, InputError
 from unclip.evaluation.captioned.extractors import FidelityExtractor
@@ -85,8 +82,14 @@ def test_torch_fidelity_says_the_same() -> None:
         assert found["recall"] == pytest.approx(prc["recall"], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
 def test_torchmetrics_says_the_same() -> None:
+    # Imported here: it imports much, for seconds.
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+    from torchmetrics.multimodal.clip_score import CLIPScore
+
     found = by_key(distribution(Compared(MADE, REAL)))
     fid = FrechetInceptionDistance(feature=Given())
     kid = KernelInceptionDistance(feature=Given(), subsets=1, subset_size=COUNT)

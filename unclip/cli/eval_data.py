@@ -100,7 +100,8 @@ class _Run:
     ) -> None:
         self.report, self.request, self.processes = report, request, processes
         self.pairs, self.pipe, self.networks, self.stop = pairs, pipe, networks, stop
-        settings = Settings(**(request.settings | {"size": size_of(pipe, request)}))
+        settings = Settings(**request.settings)
+        settings["size"] = size_of(pipe, request)
         self.captions = [printable(pair.caption) for pair in pairs]
         keep = None if request.keep is None else Path(request.keep)
         self.painter = Painter(
