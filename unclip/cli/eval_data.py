@@ -196,9 +196,12 @@ def _conclude(
     predicted = None
     if own is not None:
         predicted = Predicted(texts[own.key], real[own.key], merged(painted, None, count))
+    report.note("taking the figures")
+    # A GPU finds neighbours fast; others have no float64, or are no faster.
+    where = run.pipe.device if run.pipe.device.type == "cuda" else torch.device("cpu")
     found = results(
         run.captions,
-        Compared(made[features], real[features]),
+        Compared(made[features].to(where), real[features].to(where)),
         Read(made[reader], real[reader], texts[reader]),
         predicted,
         request.seed,

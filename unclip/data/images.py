@@ -147,8 +147,8 @@ def _captions(row: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Opens a picture as RGB, upright, transparency on white.
+def open_picture(path: Path | io.BytesIO) -> Image.Image:
+    """Opens a picture, of a file or of its content, as RGB, upright, transparency on white.
 
     Raises:
         any of DAMAGE: it cannot be decoded, or has more than 64 million pixels.

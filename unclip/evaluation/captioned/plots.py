@@ -44,10 +44,9 @@ def histogram(title: str, values: Mapping[str, Float[Tensor, " count"]], unit: s
         points.append(f"{WIDTH - RIGHT},{HEIGHT - BOTTOM}")
         kind = SERIES[place]
         parts.append(f'<polygon class="{kind}" points="{" ".join(points)}"/>')
-        parts.append(
-            f'<rect class="{kind}" x="{WIDTH - 110}" y="{30 + 16 * place}" width="10" height="10"/>'
-        )
-        parts.append(_text(WIDTH - 95, 39 + 16 * place, name))
+        x = WIDTH - RIGHT - 75 * (2 - place)
+        parts.append(f'<rect class="{kind}" x="{x}" y="7" width="10" height="10"/>')
+        parts.append(_text(x + 15, 16, name))
     return _svg(title, parts, HEIGHT)
 
 
