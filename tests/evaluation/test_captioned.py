@@ -1,18 +1,18 @@
 """Figures on captioned pictures, against closed forms, torchmetrics and torch-fidelity."""
 
+import io
 import math
+import tarfile
 from pathlib import Path
 
 import pytest
 import torch
 from payloads import PAYLOADS
+from PIL import Image
 from safetensors.torch import save_file
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
-from torchmetrics.multimodal.clip_score import CLIPScore
 
 from unclip.errors import BackendError, CheckpointError, DataError, InputError
 from unclip.evaluation.captioned.extractors import FidelityExtractor
@@ -85,8 +85,14 @@ def test_torch_fidelity_says_the_same() -> None:
         assert found["recall"] == pytest.approx(prc["recall"], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
 def test_torchmetrics_says_the_same() -> None:
+    # Imported here: it imports much, for seconds.
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+    from torchmetrics.multimodal.clip_score import CLIPScore
+
     found = by_key(distribution(Compared(MADE, REAL)))
     fid = FrechetInceptionDistance(feature=Given())
     kid = KernelInceptionDistance(feature=Given(), subsets=1, subset_size=COUNT)
@@ -206,6 +212,33 @@ def test_pairs(tiny_world: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.png"):
         read_square(broken, 32)
     broken.path.unlink()
+
+
+def test_pairs_in_tars(tmp_path: Path, tiny_world: Path) -> None:
+    """The same pictures, packed: bytes, captions and pixels are those of the files."""
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    for start in (0, 2):
+        with tarfile.open(tmp_path / f"{start:05d}.tar", "w") as tar:
+            for i in (start, start + 1):
+                content = (tiny_world / "64" / f"{i}.png").read_bytes()
+                members = {"png": content, "txt": f"scene {i}".encode(), "json": b'{"caption": 5}'}
+                for suffix, each in members.items():
+                    about = tarfile.TarInfo(f"{i:09d}.{suffix}")
+                    about.size = len(each)
+                    tar.addfile(about, io.BytesIO(each))
+    pairs = choose_pairs(tmp_path, None, seed=0)
+    assert sorted(pair.caption for pair in pairs) == [f"scene {i}" for i in range(4)]
+    for pair in pairs:
+        file = tiny_world / "64" / f"{pair.caption.split()[1]}.png"
+        assert pair.content() == file.read_bytes()
+        assert read_square(pair, 64).tobytes() == Image.open(file).convert("RGB").tobytes()
+    (lone / "0.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(DataError, match="give uncompressed, whole tars"):
+        choose_pairs(lone, None, seed=0)
+    tarfile.open(lone / "0.tar", "w").close()
+    with pytest.raises(DataError, match="1 tars and no captioned picture"):
+        choose_pairs(lone, None, seed=0)
 
 
 class Means:

@@ -100,7 +100,8 @@ class _Run:
     ) -> None:
         self.report, self.request, self.processes = report, request, processes
         self.pairs, self.pipe, self.networks, self.stop = pairs, pipe, networks, stop
-        settings = Settings(**(request.settings | {"size": size_of(pipe, request)}))
+        settings = Settings(**request.settings)
+        settings["size"] = size_of(pipe, request)
         self.captions = [printable(pair.caption) for pair in pairs]
         keep = None if request.keep is None else Path(request.keep)
         self.painter = Painter(
@@ -195,9 +196,12 @@ def _conclude(
     predicted = None
     if own is not None:
         predicted = Predicted(texts[own.key], real[own.key], merged(painted, None, count))
+    report.note("taking the figures")
+    # A GPU finds neighbours fast; others have no float64, or are no faster.
+    where = run.pipe.device if run.pipe.device.type == "cuda" else torch.device("cpu")
     found = results(
         run.captions,
-        Compared(made[features], real[features]),
+        Compared(made[features].to(where), real[features].to(where)),
         Read(made[reader], real[reader], texts[reader]),
         predicted,
         request.seed,

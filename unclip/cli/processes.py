@@ -64,9 +64,11 @@ def together(processes: Processes, report: Report, work: Callable[[], None]) -> 
         # The others wait for this one's answer, whatever it is.
         failure = error
     told = None if failure is None else (describe(failure), exit_code(failure))
-    answers = _gather(processes, (tell(), told))
-    failure = failure or _first_failure([other for _, other in answers])
-    return [answer for answer, _ in answers], failure
+    answers = _gather(processes, (report.result.get("pictures", []), told))
+    pictures = [picture for done, _ in answers for picture in done]
+    report.result["pictures"] = sorted(pictures, key=lambda picture: picture["index"])
+    if failure := failure or _first_failure([other for _, other in answers]):
+        raise failure
 
 
 def shares(processes: Processes, work: Callable[[], T]) -> list[T]:

@@ -115,14 +115,15 @@ def captions_in(parts: dict[str, bytes]) -> tuple[str, ...]:
     """The captions of a sample.
 
     Raises:
-        Unusable: it has none, or they are not UTF-8.
+        Unusable: it has none, or they are not to be read.
     """
     about: Any = {}
     if "json" in parts:
         try:
             about = json.loads(parts["json"].decode("utf-8-sig"))
-        except ValueError:
-            about = {}  # the caption may stand in the .txt
+        except ValueError as error:
+            if "txt" not in parts:
+                raise Unusable("caption is not JSON") from error
     about = about if isinstance(about, dict) else {}
     if isinstance(about.get("captions"), list) and (several := captions_of(about)):
         return several

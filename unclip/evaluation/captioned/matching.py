@@ -16,7 +16,7 @@ from unclip.errors import DataError
 from unclip.evaluation.captioned.extractors import unit
 from unclip.evaluation.retrieval import CANDIDATES, finds_own
 
-BLOCK = 1024
+BLOCK = 256
 """Pictures whose candidates are held at a time."""
 
 

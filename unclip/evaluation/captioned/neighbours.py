@@ -3,7 +3,7 @@
 Kynkäänniemi et al. 2019, arXiv 1904.06991: a set's manifold is all that lies at most as far from
 one of its points as that point's k-th neighbour in the set. Precision is the share of the model's
 pictures inside the real manifold (are they real?), recall the share of real ones inside the
-model's (are all kinds there?). Distances are of float64, block by block.
+model's (are all kinds there?). In float64, block by block, on the features' device.
 """
 
 from typing import NamedTuple

@@ -30,6 +30,9 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } d
 """
 
 
+LEGEND = "Orange: the model's pictures; blue: the real ones. Bars are intervals of 95 %."
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A pair on a sheet."""
@@ -59,7 +62,7 @@ def page(
     """
     parts = [f"<h1>{html.escape(title)}</h1>", _table(figures)]
     parts += [f'<p class="remark">{html.escape(remark)}</p>' for remark in remarks]
-    parts += ["<h2>Plots</h2>", '<div class="plots">', *plots, "</div>"]
+    parts += ["<h2>Plots</h2>", f"<p>{LEGEND}</p>", '<div class="plots">', *plots, "</div>"]
     for name, shown in sheets.items():
         parts.append(f"<h2>{html.escape(name)}</h2>")
         parts += ["<p>Left the real picture, right the painted one.</p>", '<div class="sheet">']

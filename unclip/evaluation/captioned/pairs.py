@@ -8,6 +8,7 @@ which averages over what it leaves out, on 8 bits a channel.
 """
 
 import hashlib
+import io
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from torch import Tensor
 from unclip.data.images import fit_square, open_picture, read_folder
 from unclip.data.pictures import DAMAGE
 from unclip.errors import DataError, InputError
+from unclip.evaluation.captioned.shards import Packed, find_shards, read_shards
 
 LIMIT = 30_000
 """Pictures, where no number is given."""
@@ -35,13 +37,36 @@ class Pair:
     """A real picture and the caption that is painted."""
 
     path: Path
+    """The picture's file, or the tar that it is in."""
     caption: str
+    packed: Packed | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.path) if self.packed is None else f"{self.path}: {self.packed.name}"
+
+    def content(self) -> bytes:
+        """Reads the picture's file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if self.packed is None:
+                    return file.read()
+                file.seek(self.packed.offset)
+                return file.read(self.packed.size)
+        except OSError as error:
+            raise DataError(f"cannot read {self.name}: {error.strerror or error}") from error
 
 
 def choose_pairs(folder: str | Path, count: int | None, seed: int) -> list[Pair]:
     """Draws pictures of a captioned folder and a caption of each, in a shuffled order.
 
-    Fewer pictures of the same folder and seed are the first ones of more.
+    The folder may hold tars of pictures instead (`unclip.evaluation.captioned.shards`). Fewer
+    pictures of the same folder and seed are the first ones of more.
 
     Args:
         count: None is all of them, up to `LIMIT`.
@@ -52,17 +77,20 @@ def choose_pairs(folder: str | Path, count: int | None, seed: int) -> list[Pair]
     """
     if count is not None and count < 2:
         raise InputError(f"--num is {count}, expected 2 or more pictures")
-    records = read_folder(folder)
+    root = Path(folder)
+    shards = find_shards(root)
+    records = read_shards(shards) if shards else read_folder(root)
     if len(records) < (count or 2):
         raise DataError(
             f"{folder} has {len(records)} captioned pictures, expected {count or 2} or more"
         )
     random.Random(f"pairs/{seed}").shuffle(records)
-    chosen = records[: LIMIT if count is None else count]
-    return [
-        Pair(record.path, random.Random(f"caption/{seed}/{place}").choice(record.captions))
-        for place, record in enumerate(chosen)
-    ]
+    pairs = []
+    for place, record in enumerate(records[: LIMIT if count is None else count]):
+        caption = random.Random(f"caption/{seed}/{place}").choice(record.captions)
+        packed = record if isinstance(record, Packed) else None
+        pairs.append(Pair(record.path, caption, packed))
+    return pairs
 
 
 def digest(pair: Pair) -> str:
@@ -71,11 +99,7 @@ def digest(pair: Pair) -> str:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        with pair.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot read {pair.path}: {error.strerror or error}") from error
+    return hashlib.sha256(pair.content()).hexdigest()
 
 
 def read_square(pair: Pair, size_px: int) -> Image.Image:
@@ -84,11 +108,12 @@ def read_square(pair: Pair, size_px: int) -> Image.Image:
     Raises:
         DataError: it cannot be decoded.
     """
+    content = pair.content()
     try:
-        return fit_square(open_picture(pair.path), size_px)
+        return fit_square(open_picture(io.BytesIO(content)), size_px)
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise DataError(
-            f"cannot read {pair.path} ({error}): take it out of the folder, or mend it"
+            f"cannot read {pair.name} ({error}): take it out of the data, or mend it"
         ) from error
 
 

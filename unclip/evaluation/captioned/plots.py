@@ -44,10 +44,9 @@ def histogram(title: str, values: Mapping[str, Float[Tensor, " count"]], unit: s
         points.append(f"{WIDTH - RIGHT},{HEIGHT - BOTTOM}")
         kind = SERIES[place]
         parts.append(f'<polygon class="{kind}" points="{" ".join(points)}"/>')
-        parts.append(
-            f'<rect class="{kind}" x="{WIDTH - 110}" y="{30 + 16 * place}" width="10" height="10"/>'
-        )
-        parts.append(_text(WIDTH - 95, 39 + 16 * place, name))
+        x = WIDTH - RIGHT - 75 * (2 - place)
+        parts.append(f'<rect class="{kind}" x="{x}" y="7" width="10" height="10"/>')
+        parts.append(_text(x + 15, 16, name))
     return _svg(title, parts, HEIGHT)
 
 
@@ -75,7 +74,9 @@ def widened(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _dot(each: Estimate, kind: str, y: float, low: float, high: float, left: int) -> list[str]:
+def _dot(
+    each: Estimate, kind: str, y: float | int, low: float, high: float, left: int
+) -> list[str]:
     first, middle, last = (_x(v, low, high, left) for v in (each.low, each.value, each.high))
     return [
         f'<line class="{kind}" x1="{first:.1f}" x2="{last:.1f}" y1="{y}" y2="{y}"/>',
@@ -83,7 +84,7 @@ def _dot(each: Estimate, kind: str, y: float, low: float, high: float, left: int
     ]
 
 
-def _x(value: float, low: float, high: float, left: int = LEFT) -> float:
+def _x(value: float | int, low: float | int, high: float | int, left: int = LEFT) -> float:
     return left + (value - low) / (high - low) * (WIDTH - RIGHT - left)
 
 
@@ -107,7 +108,7 @@ def _step(span: float) -> float:
     return max(factor * power for factor in (1, 2, 5) if factor * power <= span / 4)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+def _text(x: float | int, y: float | int, text: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
 
 

@@ -49,8 +49,9 @@ def load_features(folder: Path, key: str, count: int) -> Tensor | None:
         features = read_tensors(path).get("features")
     except CheckpointError:
         return None  # they are computed anew, and the file replaced
-    usable = features is not None and features.dim() == 2 and len(features) == count
-    return features if usable and torch.isfinite(features).all() else None
+    if features is None or features.dim() != 2 or len(features) != count:
+        return None
+    return features if torch.isfinite(features).all() else None
 
 
 def save_features(folder: Path, key: str, features: Tensor, extractor: Extractor) -> None:
