@@ -43,6 +43,16 @@ def open_safetensors(path: Path) -> dict[str, TensorRef]:
             larger than 25 MB, names more than 100,000 tensors or one twice, or what it says of a
             tensor cannot be.
     """
+    return open_described(path)[0]
+
+
+def open_described(path: Path) -> tuple[dict[str, TensorRef], dict[str, str]]:
+    """Reads what `open_safetensors` does, and the remarks in the header; what is no text is left
+    out of them.
+
+    Raises:
+        CheckpointError: as `open_safetensors`.
+    """
     file = MappedFile(path)
     length = int.from_bytes(file.read(0, 8), "little")
     if len(file) < 8 or length > min(len(file) - 8, MAX_HEADER_BYTES):
@@ -51,12 +61,13 @@ def open_safetensors(path: Path) -> dict[str, TensorRef]:
             f"be {length} bytes of {len(file)}, at most {MAX_HEADER_BYTES}"
         )
     header = _parse(file.read(8, 8 + length), path)
-    header.pop("__metadata__", None)
+    remarks = header.pop("__metadata__", None)
+    remarks = remarks if isinstance(remarks, dict) else {}
     if len(header) > MAX_TENSORS:
         raise CheckpointError(f"{path} names {len(header)} tensors, at most {MAX_TENSORS}")
     refs = {name: _tensor_ref(file, 8 + length, name, about) for name, about in header.items()}
     _check_places(refs, 8 + length, file)
-    return refs
+    return refs, {key: text for key, text in remarks.items() if isinstance(text, str)}
 
 
 def _parse(header: bytes, path: Path) -> dict[str, Any]:
