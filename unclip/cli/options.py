@@ -77,6 +77,14 @@ UpsamplerFolder = Annotated[
         help="Goes on to a --size that the model does not paint; pocket's if not given.",
     ),
 ]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="FILE[:SCALE]",
+        help="LoRA weights for a stage of the model, counted once or SCALE times; may be repeated.",
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(help="cuda, cuda:1, mps or cpu; the fastest if not given.")
 ]

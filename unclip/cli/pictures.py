@@ -19,6 +19,7 @@ from unclip.cli.licences import tell_licence
 from unclip.cli.outputs import Plan, write
 from unclip.cli.processes import Processes
 from unclip.cli.report import Advance, Report
+from unclip.config import to_dict
 from unclip.errors import CancelledError, InputError
 from unclip.pipeline.devices import choose_device, choose_dtype, dtype_name
 from unclip.pipeline.hub import is_hub_id
@@ -60,6 +61,7 @@ def load(
     low_memory: bool = False,
     revision: str | None = None,
     local_files_only: bool = False,
+    loras: Sequence[str] = (),
 ) -> UnCLIPPipeline:
     """Loads a model and says which one it is."""
     where = choose_device(device, local_rank=local_rank)
@@ -75,16 +77,20 @@ def load(
             low_memory=low_memory,
             revision=revision,
             local_files_only=local_files_only,
+            loras=loras,
         )
     for warning in caught:
         report.note(str(warning.message))
     record, precision = pipe.record, pipe.dtype
     name = "the bundled pocket model" if record.source == "pocket" else f"the model {record.name}"
     report.note(f"using {name} ({record.hash}) on {where} in {dtype_name(precision)}")
+    for lora in record.loras:
+        report.note(f"with the LoRA {lora.name} ({lora.hash}), scale {lora.scale:g}")
     if low_memory:
         report.note("low memory: one network at a time, one picture at a time")
     report.result |= {
         "model": {"name": record.name, "hash": record.hash, "source": record.source},
+        "loras": to_dict(record.loras),
         "device": str(where),
         "dtype": dtype_name(precision),
     }

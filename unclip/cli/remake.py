@@ -1,6 +1,7 @@
 """Making a picture again as it was made: same seed, same batch, same precision, same threads."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from unclip.cli.outputs import Plan
 from unclip.cli.pictures import Order, make
 from unclip.cli.report import Report
 from unclip.errors import InputError
+from unclip.lora_file import parse_lora, read_lora
 from unclip.pipeline.generate import MAX_BATCH
 from unclip.pipeline.photos import PhotoFile, read_photo
 from unclip.pipeline.pipeline import UnCLIPPipeline
@@ -46,6 +48,29 @@ def remake(
         if difference == 0
         else f"differs from {file} by up to {difference} of 255: another machine or version made it"
     )
+
+
+def recorded_loras(record: PictureRecord, file: str, given: Sequence[str]) -> list[str]:
+    """Finds a picture's LoRAs among the files that are given; returns them with their scales.
+
+    Raises:
+        InputError: one is missing, one is given that it was not made with, or a scale is.
+    """
+    places = [parse_lora(text) for text in given]
+    for text in given:
+        if not os.path.exists(text):
+            raise InputError(f"--lora {text}: the scale is the picture's own: leave it out")
+    found = {read_lora(path).hash: path for path, _ in places}
+    wanted = record.model.loras
+    for lora in wanted:
+        if lora.hash not in found:
+            raise InputError(
+                f"{file} was made with the LoRA {lora.name} ({lora.hash}): pass its file as --lora"
+            )
+    for digest, path in found.items():
+        if digest not in {lora.hash for lora in wanted}:
+            raise InputError(f"{file} was not made with the LoRA {path}: leave it out")
+    return [f"{found[lora.hash]}:{lora.scale!r}" for lora in wanted]
 
 
 def _order(record: PictureRecord, plan: Plan, photo: str | None) -> Order:

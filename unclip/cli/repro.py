@@ -23,12 +23,21 @@ PhotoOption = Annotated[
 ]
 
 
+LoraOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="LoRA weights that it was made with; their scales are its own."
+    ),
+]
+
+
 def repro(
     file: File,
     out: options.Out = None,
     model: ModelOption = None,
     image: PhotoOption = None,
     upsampler: options.UpsamplerFolder = None,
+    lora: LoraOption = None,
     device: options.Device = None,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -57,13 +66,15 @@ def repro(
         # From here on it takes PyTorch.
         with interrupt_held():
             from unclip.cli.pictures import enlarge, load
-            from unclip.cli.remake import remake
+            from unclip.cli.remake import recorded_loras, remake
             from unclip.pipeline.folders import POCKET
             from unclip.pipeline.hub import is_hub_id
 
         if model is None and name != POCKET and not is_hub_id(name):
             raise InputError(f"{file} holds a record that is damaged: its model is no public one")
-        pipe = load(report, name, device or record.machine.device, record.machine.dtype)
+        loras = recorded_loras(record, file, lora or ())
+        where, dtype = device or record.machine.device, record.machine.dtype
+        pipe = load(report, name, where, dtype, loras=loras)
         if pipe.record.hash != record.model.hash:
             other = f"{pipe.record.name} ({pipe.record.hash})"
             raise CheckpointError(f"{made_with}, this is {other}: pass that one as --model")

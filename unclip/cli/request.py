@@ -35,6 +35,7 @@ class Request:
     revision: str | None = None
     local_files_only: bool = False
     upsampler: str | None = None
+    loras: Sequence[str] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     """As for a call of the pipeline."""
 
@@ -97,6 +98,7 @@ def _make(
         revision=request.revision,
         local_files_only=request.local_files_only,
         low_memory=request.low_memory,
+        loras=request.loras,
     )
     pipe = enlarge(report, pipe, request.settings.get("size"), request.upsampler)
     strength = resolve_strength(request.strength, pipe.prior)

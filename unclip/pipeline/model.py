@@ -27,6 +27,7 @@ from unclip.pipeline.enlarge import open_upsamplers
 from unclip.pipeline.folders import find_model, read_model, write_model
 from unclip.pipeline.generate import batch_limit
 from unclip.pipeline.hub import upload
+from unclip.pipeline.loras import ChosenLora, merge_networks, merge_stages, read_loras
 from unclip.pipeline.low_memory import LOW_MEMORY_BYTES, take_turns
 from unclip.pipeline.registry import Components, Metadata, build, metadata_of, take_apart
 from unclip.pipeline.settings import Settings, resolve, sizes_of
@@ -62,6 +63,8 @@ class LoadedModel:
         """Identifier of the weights' licence, where their layout has one of its own."""
         self._metadata = metadata or {}
         self._residency: Residency | None = None
+        self._bases: dict[str, str] = {}
+        """Fingerprints of stages with LoRAs in their weights, before they had them."""
 
     @classmethod
     def from_pretrained(
@@ -75,6 +78,7 @@ class LoadedModel:
         token: str | None = None,
         device: torch.device | str | None = None,
         low_memory: bool = False,
+        loras: Sequence[str | Path] = (),
     ) -> Model:
         """Loads a model folder, a model of the hub (`owner/name`), or the bundled `pocket`.
 
@@ -84,10 +88,15 @@ class LoadedModel:
                 old name.
             device: where it will run; None is the CPU.
             low_memory: as `enable_low_memory`, from the beginning.
+            loras: files of LoRA weights, each `FILE` or `FILE:SCALE`, that are merged into the
+                model's in float32, before they get the precision asked for.
 
         Raises:
-            CheckpointError: there is no such model, or it is damaged, foreign or does not fit.
+            CheckpointError: there is no such model, or it is damaged, foreign or does not fit; or a
+                LoRA does not.
+            InputError: there is no such LoRA.
         """
+        chosen = read_loras(loras)
         if dtype is not None and torch_dtype is not None:
             raise InputError("got both dtype and torch_dtype, which is its old name: give dtype")
         folder, source = find_model(
@@ -96,11 +105,12 @@ class LoadedModel:
         if is_karlo(folder):
             where = choose_device(device or "cpu")
             wish = dtype or torch_dtype
-            return cls._from_karlo(folder, source, wish, where, low_memory=low_memory)
-        read = read_model(folder)
-        record = ModelRecord(name=read.name, hash=read.hash, source=source)
+            return cls._from_karlo(folder, source, wish, where, chosen, low_memory=low_memory)
+        read, bases = merge_stages(read_model(folder), chosen)
+        merged = tuple(lora.record for lora in chosen)
+        record = ModelRecord(name=read.name, hash=read.hash, source=source, loras=merged)
         pipe = cls(*build(read, dtype=None), record=record, metadata=metadata_of(read))
-        pipe.licence = read.licence
+        pipe.licence, pipe._bases = read.licence, bases
         if low_memory:
             pipe.enable_low_memory()
         return pipe.to(device=device, dtype=dtype or torch_dtype or torch.float32)
@@ -112,6 +122,7 @@ class LoadedModel:
         source: str | None,
         dtype: torch.dtype | str | None,
         device: torch.device,
+        loras: Sequence[ChosenLora],
         *,
         low_memory: bool,
     ) -> Model:
@@ -120,13 +131,36 @@ class LoadedModel:
         opened = open_karlo(folder, None if source is None else source.rpartition("/")[2])
         wish = stored_dtype(opened) if dtype is None else choose_dtype(dtype, device)
         precision = _precision(wish, device)
+        opened, bases = merge_stages(opened, loras)
         networks = build_karlo(opened, None if low_memory else precision)
-        record = ModelRecord(name=opened.name, hash=folder_hash(folder), source=source)
+        merged = tuple(lora.record for lora in loras)
+        digest = folder_hash(folder)
+        record = ModelRecord(name=opened.name, hash=digest, source=source, loras=merged)
         pipe = cls(*networks, record=record)
-        pipe.licence = opened.licence
+        pipe.licence, pipe._bases = opened.licence, bases
         if low_memory:
             pipe.enable_low_memory()
         return pipe.to(device, precision)
+
+    def load_lora(self, path: str | Path, scale: float = 1.0) -> None:
+        """Merges LoRA weights into the stage that they are for; several add up.
+
+        The sum is made in float32 and rounded to the weights' precision; for weights below float32,
+        `from_pretrained(..., loras=[...])` rounds once less.
+
+        Raises:
+            InputError: there is no such file, or the networks take turns in little memory.
+            CheckpointError: it does not fit this model.
+        """
+        if self._residency is not None:
+            raise InputError(
+                "with low memory, what is written into weights is lost: give the LoRA to "
+                "from_pretrained(..., loras=[...])"
+            )
+        (read,) = read_loras([path])
+        chosen = replace(read, scale=read.scale * scale)
+        self._bases = merge_networks(self.model, chosen, self.record.name, self._bases)
+        self.record = replace(self.record, loras=(*self.record.loras, chosen.record))
 
     def with_upsampler(
         self: Model, source: str | Path | None = None, *, size: int | None = None
@@ -147,7 +181,7 @@ class LoadedModel:
         chain = (*self.upsamplers, *more)
         networks = (self.clip, self.prior, self.decoder, chain)
         larger = type(self)(*networks, record=record, metadata=self._metadata)
-        larger.licence = self.licence
+        larger.licence, larger._bases = self.licence, self._bases
         if self._residency is not None:
             budget = self._residency.budget
             self._residency.end()

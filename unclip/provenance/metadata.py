@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from unclip.config import from_dict, to_dict
 from unclip.errors import ConfigError, InputError
-from unclip.provenance.record import SCHEMA, PictureRecord
+from unclip.provenance.record import SCHEMA, ModelRecord, PictureRecord
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 KEY = "unclip"
@@ -56,11 +56,18 @@ def parameters(record: PictureRecord) -> str:
         "Size": f"{sampling.size}x{sampling.size}",
         "Model hash": model.hash,
         "Model": model.name.replace(",", " "),
+        "Lora hashes": _loras(model),
         "Prior steps": sampling.prior_steps,
         "Version": f"unclip {record.version}",
     }
     settings = ", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None)
     return f"{record.prompt}\n{settings}" if record.prompt else settings
+
+
+def _loras(model: ModelRecord) -> str | None:
+    """As the web UI writes them, in quotes."""
+    names = [f"{lora.name}: {lora.hash}".replace('"', " ") for lora in model.loras]
+    return f'"{", ".join(names)}"' if names else None
 
 
 def read_picture_text(path: str | Path) -> PictureText:

@@ -51,6 +51,16 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LoraRecord:
+    """LoRA weights that were merged into a stage."""
+
+    name: str
+    hash: str
+    """Of the file."""
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRecord:
     """Which weights."""
 
@@ -61,6 +71,8 @@ class ModelRecord:
     """Where anybody can get it: `pocket` or a hub id; None for a folder of the user's own."""
     upsampler: str | None = None
     """Hash of the upsamplers that went on where the model ends; None where none did."""
+    loras: tuple[LoraRecord, ...] = ()
+    """In the order in which they were merged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,8 +21,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from unclip.data.images import fit_square, open_picture, read_folder
+from unclip.data.images import read_folder
 from unclip.data.pictures import DAMAGE
+from unclip.data.samples import fit_square, open_picture
 from unclip.errors import DataError, InputError
 from unclip.evaluation.captioned.shards import Packed, find_shards, read_shards
 

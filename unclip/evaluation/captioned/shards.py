@@ -4,12 +4,13 @@ Members that share a name up to the first dot belong together: a picture, and it
 `.txt` or a `.json`. Nothing is unpacked: a picture is read from its place in the tar.
 """
 
-import json
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unclip.data.images import SUFFIXES, TEXT_KEYS
+from unclip.data.images import SUFFIXES
+from unclip.data.samples import Unusable
+from unclip.data.tars import captions_in
 from unclip.errors import DataError
 
 MAX_TEXT_BYTES = 2**20
@@ -33,7 +34,14 @@ class Packed:
 @dataclass
 class _Sample:
     picture: tarfile.TarInfo | None = None
-    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+
+    def captions(self) -> tuple[str, ...]:
+        """What the texts say; nothing where they cannot be read."""
+        try:
+            return captions_in(self.texts)
+        except Unusable:
+            return ()
 
 
 def find_shards(root: Path) -> list[Path]:
@@ -72,29 +80,11 @@ def _read_shard(shard: Path) -> list[Packed]:
                 elif suffix in ("txt", "json") and member.size <= MAX_TEXT_BYTES:
                     file_object = tar.extractfile(member)
                     assert file_object is not None, "it is a file"
-                    sample.texts[suffix] = _captions(suffix, file_object.read())
+                    sample.texts[suffix] = file_object.read()
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"cannot read {shard} ({error}): give uncompressed, whole tars") from error
     return [
         Packed(shard, captions, each.picture.name, each.picture.offset_data, each.picture.size)
         for each in samples.values()
-        # img2dataset writes both, with the same caption.
-        if each.picture and (captions := each.texts.get("txt") or each.texts.get("json", ()))
+        if each.picture and (captions := each.captions())
     ]
-
-
-def _captions(suffix: str, content: bytes) -> tuple[str, ...]:
-    text = content.decode("utf-8-sig", "replace")
-    if suffix == "txt":
-        return tuple(filter(None, map(str.strip, text.splitlines())))
-    try:
-        row = json.loads(text)
-    except ValueError:
-        return ()
-    row = row if isinstance(row, dict) else {TEXT_KEYS[0]: row}
-    for key in TEXT_KEYS:
-        values = row.get(key)
-        values = values if isinstance(values, list) else [values]
-        if found := tuple(v.strip() for v in values if isinstance(v, str) and v.strip()):
-            return found
-    return ()
