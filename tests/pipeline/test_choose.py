@@ -25,6 +25,7 @@ from unclip.pipeline import choose as choose_module
 from unclip.pipeline import trial as trial_module
 from unclip.pipeline.choose import Chooser, choose, main, others
 from unclip.pipeline.trial import Trial, open_trial
+from unclip.training.ema import track_of
 from unclip.training.signals import StopSignal
 
 SHAPE = replace(decoder_config(), diffusion=DiffusionConfig(clip_x_start=1.0))
@@ -57,11 +58,16 @@ def save_checkpoint(run: Path, step: int, seed: int, tiny_runs: Path, *, clip: s
     record = {
         "step": step,
         "trained_on": {"clip": clip or own},
-        "config": {"clip": "", "image_dropout": 0.1, "model": to_dict(SHAPE)},
+        "config": {
+            **{"clip": "", "image_dropout": 0.1, "model": to_dict(SHAPE)},
+            "train": {"ema_final": 0.1},
+        },
     }
     with atomic_folder(run / "checkpoints" / f"step_{step:08d}") as place:
-        for name in ("model", "ema"):
-            write_tensors(place / f"{name}.safetensors", tensors)
+        averages = {f"0.1.{name}": tensor for name, tensor in tensors.items()}
+        averages |= {f"0.05.{name}": tensor * 2 for name, tensor in tensors.items()}
+        write_tensors(place / "model.safetensors", tensors)
+        write_tensors(place / "ema.safetensors", averages)
         (place / "state.json").write_text(json.dumps(record))
     return run
 
@@ -89,7 +95,7 @@ def test_the_best_is_kept(
         first = min(found, key=lambda each: (-found[each], each))
         assert (best.metadata["step"], best.metadata["score"]) == (first, found[first])
         kept = tmp_path / "checkpoints" / f"step_{first:08d}" / "ema.safetensors"
-        for name, tensor in load_file(kept).items():
+        for name, tensor in track_of(load_file(kept), 0.1).items():
             assert torch.equal(best.tensors[name], tensor)
     assert len(set(found.values())) > 1  # else nothing was chosen
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]

@@ -18,11 +18,13 @@ from unclip.errors import CheckpointError, ConfigError
 from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
-from unclip.training.ema import Ema
+from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import claim
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.settings import TrainConfig
+from unclip.training.sharding import whole
 from unclip.training.signals import StopSignal
+from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.stage import Stage
 from unclip.training.start import start_from
 from unclip.training.state import Checkpoints, Progress, TrainState, checkpoint_folders
@@ -79,7 +81,8 @@ class Trainer:
             # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
             model = model.to(memory_format=torch.channels_last)
         stage.prepare(accelerator.device)
-        self.progress, self.ema = Progress(), Ema(model, config.ema_decay)
+        self.progress, self.ema = Progress(), Ema(model, config.ema_stds)
+        self.shown = without_weights(model)
         self.optimizer = make_optimizer(model, config)
         self.state = TrainState(model, self.ema, self.optimizer, self.progress)
         about = {
@@ -94,6 +97,8 @@ class Trainer:
                 f"{out} is at step {self.progress.step}, past train.steps {config.steps}: choose "
                 "more steps, or another --out"
             )
+        if accelerator.is_main_process:
+            forget_snapshots_after(out, self.progress.step)
         self.model = accelerator.prepare_model(model)
 
         self.meter = Meter(accelerator, config.batch_size)
@@ -166,30 +171,54 @@ class Trainer:
             rate = learning_rate(config, step - 1, self.progress.warm_since)
             figures = {**self.meter.read(), "lr": rate}
             self.tracker.log(step, {**figures, **self.progress.left_out()})
-        if step == config.steps or not self.accelerator.is_main_process:
+        if step == config.steps:
             return
         with self.meter.paused():
-            if step % config.save_every == 0:
+            if step % config.save_every == 0 and self.accelerator.is_main_process:
                 try:
                     self.checkpoints.save(self.state)
                 except CheckpointError as error:
                     self.tracker.say(f"warning: {error}; training goes on, older ones are kept")
+            if step % config.ema_every == 0:
+                self._snapshot()
             if step % config.sheet_every == 0:
-                self._paint()
+                self._paint(self._average(config.ema_final, self.accelerator.device))
 
     def finish(self) -> None:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         step, done = self.progress.step, self.progress.step >= self.config.steps
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state)
-            if done:
-                self.stage.export(self.out / "final", self.ema.average.state_dict())
-                self._paint()
+        if done:
+            self._snapshot()
+            averages = self._average(self.config.ema_final, self.accelerator.device)
+            if self.accelerator.is_main_process:
+                self.stage.export(self.out / "final", averages)
+            self._paint(averages)
         self.tracker.say(f"finished: {self.out / 'final'}" if done else f"stopped, saved at {step}")
         self.accelerator.wait_for_everyone()
 
-    def _paint(self) -> None:
+    def _average(self, std: float, device: torch.device | None = None) -> dict[str, Tensor]:
+        """One of the averages, whole, on the main process; all processes call it."""
+        keep = self.accelerator.is_main_process
+        return whole(self.ema.tracks[track_name(std)], keep=keep, device=device)
+
+    def _snapshot(self) -> None:
+        """Writes all averages of this step; a full disk costs a length, not the run."""
+        for std in self.config.ema_stds:
+            averages = self._average(std)
+            if not self.accelerator.is_main_process:
+                continue
+            try:
+                write_snapshot(self.out, self.stage, std, self.progress.step, averages)
+            except CheckpointError as error:
+                self.tracker.say(f"warning: {error}; training goes on")
+
+    def _paint(self, averages: dict[str, Tensor]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        shown = put_weights(self.shown, averages)
         with torch.inference_mode():
-            sheet = self.stage.sheet(self.ema.average)
+            sheet = self.stage.sheet(shown)
         if sheet is not None:
             self.tracker.sheet(self.progress.step, sheet)

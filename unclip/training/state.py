@@ -21,7 +21,7 @@ from torch import nn
 
 from unclip.checkpoint import (
     atomic_folder,
-    check_tensors,
+    check_fit,
     read_tensors,
     unclip_version,
     verify_folder,
@@ -113,7 +113,7 @@ class Checkpoints:
         record = {**asdict(state.progress), **code_version(), **self.about}
         with atomic_folder(folder) as place:
             write_tensors(place / "model.safetensors", state.model.state_dict())
-            write_tensors(place / "ema.safetensors", state.ema.average.state_dict())
+            write_tensors(place / "ema.safetensors", state.ema.tensors())
             tensors = optimizer_tensors(state.model, state.optimizer)
             write_tensors(place / OPTIMIZER, tensors)
             (place / "state.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -154,10 +154,11 @@ class Checkpoints:
                 "former back, or choose another --out"
             )
         # Copied in place, so that device and memory layout stay the model's own.
-        for module, name in ((state.model, "model"), (state.ema.average, "ema")):
+        for own, name in ((state.model.state_dict(), "model"), (state.ema.tensors(), "ema")):
             tensors = read_tensors(folder / f"{name}.safetensors")
-            check_tensors(module, tensors, str(folder / f"{name}.safetensors"))
-            module.load_state_dict(tensors)
+            check_fit(tensors, own, str(folder / f"{name}.safetensors"))
+            for key, value in tensors.items():
+                own[key].copy_(value)
         for field in fields(Progress):
             setattr(state.progress, field.name, record.get(field.name, 0))
         if OPTIMIZER in files:
