@@ -234,14 +234,19 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         yield place
         write_manifest(place)
         flush_folder(place)
-        _take_place(place, folder)
+        take_place(place, folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _take_place(place: Path, folder: Path) -> None:
+def take_place(place: Path, folder: Path) -> None:
+    """Renames a folder that is complete and flushed to its name; what was there is removed then.
+
+    Raises:
+        OSError: it cannot be done; what was there is there again.
+    """
     replaced = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex[:8]}")
     if folder.exists():
         os.rename(folder, replaced)
@@ -298,18 +303,36 @@ def verify_folder(folder: Path) -> set[str]:
     Raises:
         CheckpointError: there is no manifest, or a file is missing or differs.
     """
+    files = manifest_files(folder)
+    for name, digest in files.items():
+        verify_file(folder, name, digest)
+    return set(files)
+
+
+def manifest_files(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a folder, by name, as its manifest has them.
+
+    Raises:
+        CheckpointError: there is no manifest, or it cannot be read.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+        return {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder} has no usable {MANIFEST}: it is incomplete") from error
-    for name, digest in files.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise CheckpointError(f"{folder} lacks {name!r}, which its {MANIFEST} lists")
-        if file_hash(path) != digest:
-            raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}")
-    return set(files)
+
+
+def verify_file(folder: Path, name: str, digest: str) -> None:
+    """Checks one file of a folder against its SHA-256.
+
+    Raises:
+        CheckpointError: it is missing or differs.
+    """
+    path = folder / name
+    if Path(name).name != name or not path.is_file():
+        raise CheckpointError(f"{folder} lacks {name!r}, which its {MANIFEST} lists")
+    if file_hash(path) != digest:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}")
 
 
 def unclip_version() -> str:

@@ -49,6 +49,10 @@ class TrainingDivergedError(UnCLIPError, ArithmeticError):
     exit_code = 3
 
 
+class ProcessLostError(UnCLIPError, RuntimeError):
+    """Another process of the run is gone, or does not answer."""
+
+
 class NumericalError(UnCLIPError, ArithmeticError):
     """Sampling gave values that are not finite."""
 

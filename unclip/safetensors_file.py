@@ -43,6 +43,29 @@ def open_safetensors(path: Path) -> dict[str, TensorRef]:
             larger than 25 MB, names more than 100,000 tensors or one twice, or what it says of a
             tensor cannot be.
     """
+    file, length, header = _read_header(path)
+    header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise CheckpointError(f"{path} names {len(header)} tensors, at most {MAX_TENSORS}")
+    refs = {name: _tensor_ref(file, 8 + length, name, about) for name, about in header.items()}
+    _check_places(refs, 8 + length, file)
+    return refs
+
+
+def read_remarks(path: Path) -> dict[str, str]:
+    """Reads the remarks in a file's header, which are texts by name.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or not safetensors.
+    """
+    remarks = _read_header(path)[2].get("__metadata__", {})
+    if not isinstance(remarks, dict) or not all(isinstance(v, str) for v in remarks.values()):
+        raise CheckpointError(f"{path} is damaged: the remarks in its header are no texts")
+    return remarks
+
+
+def _read_header(path: Path) -> tuple[MappedFile, int, dict[str, Any]]:
+    """Maps a file; returns it, its header's length in bytes, and the header."""
     file = MappedFile(path)
     length = int.from_bytes(file.read(0, 8), "little")
     if len(file) < 8 or length > min(len(file) - 8, MAX_HEADER_BYTES):
@@ -50,13 +73,7 @@ def open_safetensors(path: Path) -> dict[str, TensorRef]:
             f"{path} is not a whole safetensors file (only safetensors is read): its header would "
             f"be {length} bytes of {len(file)}, at most {MAX_HEADER_BYTES}"
         )
-    header = _parse(file.read(8, 8 + length), path)
-    header.pop("__metadata__", None)
-    if len(header) > MAX_TENSORS:
-        raise CheckpointError(f"{path} names {len(header)} tensors, at most {MAX_TENSORS}")
-    refs = {name: _tensor_ref(file, 8 + length, name, about) for name, about in header.items()}
-    _check_places(refs, 8 + length, file)
-    return refs
+    return file, length, _parse(file.read(8, 8 + length), path)
 
 
 def _parse(header: bytes, path: Path) -> dict[str, Any]:

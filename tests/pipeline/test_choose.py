@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from small_artists import ColourJudge, save_small_judge
 from tiny_model import decoder_config, randomise
 
 import decoder.model
 from decoder.model import Decoder
-from unclip.checkpoint import atomic_folder, load_stage, write_tensors
+from unclip.checkpoint import atomic_folder, load_stage
 from unclip.config import to_dict
 from unclip.diffusion.schedules import DiffusionConfig
 from unclip.errors import CheckpointError
@@ -25,8 +24,9 @@ from unclip.pipeline import choose as choose_module
 from unclip.pipeline import trial as trial_module
 from unclip.pipeline.choose import Chooser, choose, main, others
 from unclip.pipeline.trial import Trial, open_trial
-from unclip.training.ema import track_of
+from unclip.training.shards import write_whole
 from unclip.training.signals import StopSignal
+from unclip.training.state import read_checkpoint
 
 SHAPE = replace(decoder_config(), diffusion=DiffusionConfig(clip_x_start=1.0))
 FEW = replace(suite.SHORT, pictures={"seen": 4, "colour": 4})
@@ -64,10 +64,9 @@ def save_checkpoint(run: Path, step: int, seed: int, tiny_runs: Path, *, clip: s
         },
     }
     with atomic_folder(run / "checkpoints" / f"step_{step:08d}") as place:
-        averages = {f"0.1.{name}": tensor for name, tensor in tensors.items()}
-        averages |= {f"0.05.{name}": tensor * 2 for name, tensor in tensors.items()}
-        write_tensors(place / "model.safetensors", tensors)
-        write_tensors(place / "ema.safetensors", averages)
+        averages = {f"ema.0.1.{name}": tensor for name, tensor in tensors.items()}
+        averages |= {f"ema.0.05.{name}": tensor * 2 for name, tensor in tensors.items()}
+        write_whole(place, {f"model.{n}": t for n, t in tensors.items()} | averages)
         (place / "state.json").write_text(json.dumps(record))
     return run
 
@@ -94,8 +93,8 @@ def test_the_best_is_kept(
         best = load_stage(tmp_path / "best", "decoder")
         first = min(found, key=lambda each: (-found[each], each))
         assert (best.metadata["step"], best.metadata["score"]) == (first, found[first])
-        kept = tmp_path / "checkpoints" / f"step_{first:08d}" / "ema.safetensors"
-        for name, tensor in track_of(load_file(kept), 0.1).items():
+        kept = tmp_path / "checkpoints" / f"step_{first:08d}"
+        for name, tensor in read_checkpoint(kept, "ema.0.1.").items():
             assert torch.equal(best.tensors[name], tensor)
     assert len(set(found.values())) > 1  # else nothing was chosen
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
@@ -136,7 +135,7 @@ def test_a_run_that_is_going_on(trial: Trial, tiny_runs: Path, tmp_path: Path) -
     """Checkpoints come, are pruned and damaged; it ends with the last one."""
     save_checkpoint(tmp_path, 10, 1, tiny_runs)
     damaged = save_checkpoint(tmp_path, 11, 1, tiny_runs) / "checkpoints" / "step_00000011"
-    (damaged / "ema.safetensors").write_bytes(b"")
+    (damaged / "shard_00000.safetensors").write_bytes(b"")
     finish(tmp_path, 10)  # of a run that was given more steps since
     (tmp_path / "config.yaml").write_text("train: {steps: 30}")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from unclip.checkpoint import load_stage, read_tensors
+from unclip.checkpoint import load_stage
 from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
 from unclip.clip.encoder import CLIP, prepare_images
 from unclip.clip.files import clip_from_stage
@@ -34,7 +34,7 @@ from unclip.training.clip import (
     retrieval_accuracy,
 )
 from unclip.training.draws import Draws
-from unclip.training.ema import track_of
+from unclip.training.state import read_checkpoint
 
 CONFIG = Path(__file__).parents[2] / "configs" / "tiny" / "clip.yaml"
 WORKER = Path(__file__).with_name("clip_worker.py")
@@ -118,7 +118,7 @@ def test_the_stage_folder_equals_open_clips_averaged_model(trained: Path):
     config = load_config(ClipRun, CONFIG).model
     theirs = open_clip.CLIP(**open_clip_config(config)).eval()
     newest = max((trained / "checkpoints").glob("step_*"))
-    theirs.load_state_dict(track_of(read_tensors(newest / "ema.safetensors"), 0.1))
+    theirs.load_state_dict(read_checkpoint(newest, "ema.0.1."))
     ours = load(trained / "final")
     assert ours.config == config
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from unclip import checkpoint
 from unclip.errors import CheckpointError, TrainingDivergedError
+from unclip.training import saving as saving_module
 from unclip.training.ema import Ema
 from unclip.training.optim import make_optimizer, optimizer_tensors
+from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
-from unclip.training.state import Checkpoints, Progress, TrainState
+from unclip.training.state import Checkpoints, checkpoint_folders
 
 CONFIG = TrainConfig(steps=100, batch_size=8, lr=0.1, max_nonfinite=3)
 
@@ -49,7 +50,7 @@ def names(root: Path) -> list[str]:
 
 
 def damage(folder: Path) -> None:
-    path = folder / "model.safetensors"
+    path = folder / "shard_00000.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -95,8 +96,11 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 def test_steps_are_numbers_not_text(tmp_path: Path) -> None:
-    checkpoints, _ = saved(tmp_path, 99_999_999, 100_000_000)
-    assert [path.name for path in checkpoints.folders()] == ["step_99999999", "step_100000000"]
+    saved(tmp_path, 99_999_999, 100_000_000)
+    assert [path.name for path in checkpoint_folders(tmp_path)] == [
+        "step_99999999",
+        "step_100000000",
+    ]
 
 
 def test_a_damaged_one_does_not_count_as_kept(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_nothing_is_deleted_before_the_new_one_is_committed(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "flush", full)
+    monkeypatch.setattr(saving_module, "flush", full)
     running.progress.step = 30
     with pytest.raises(CheckpointError, match=r"cannot write .*step_00000030: No space left"):
         checkpoints.save(running)
@@ -137,10 +141,10 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(
     if harm == "flip":
         damage(newest)
     elif harm == "truncate":
-        path = newest / "optimizer.safetensors"
+        path = newest / "shard_00000.safetensors"
         path.write_bytes(path.read_bytes()[:-9])
     elif harm == "lose":
-        (newest / "ema.safetensors").unlink()
+        (newest / "shard_00000.safetensors").unlink()
     elif harm == "no manifest":
         (newest / "manifest.json").unlink()
     else:

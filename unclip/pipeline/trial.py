@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from unclip.checkpoint import StageFolder, file_hash, read_tensors, verify_folder
+from unclip.checkpoint import StageFolder, file_hash
 from unclip.data.drawings.records import TABLE
 from unclip.errors import CancelledError, CheckpointError, ConfigError
 from unclip.evaluation.built import BuiltWorld
@@ -24,6 +24,7 @@ from unclip.pipeline.pipeline import UnCLIPPipeline
 from unclip.pipeline.registry import build
 from unclip.training.ema import track_of
 from unclip.training.signals import StopSignal
+from unclip.training.state import read_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +113,7 @@ def averaged_stage(checkpoint: Path) -> tuple[int, StageFolder]:
     Raises:
         CheckpointError: it is not whole (or was removed meanwhile), or of another stage.
     """
-    verify_folder(checkpoint)
+    tensors = read_checkpoint(checkpoint, "ema.")
     try:
         record = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
         config, trained_on = record["config"], dict(record["trained_on"])
@@ -125,5 +126,5 @@ def averaged_stage(checkpoint: Path) -> tuple[int, StageFolder]:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{checkpoint / 'state.json'} cannot be used: {error!r}") from error
-    tensors = track_of(read_tensors(checkpoint / "ema.safetensors"), std)
+    tensors = track_of(tensors, std)
     return step, StageFolder(kind, shape, trained_on, tensors)

@@ -23,19 +23,14 @@ from pathlib import Path
 
 import torch
 
-from unclip.checkpoint import (
-    atomic_folder,
-    load_stage,
-    read_tensors,
-    save_stage,
-    verify_folder,
-    write_tensors,
-)
+from unclip.checkpoint import atomic_folder, load_stage, save_stage, verify_folder
 from unclip.errors import CheckpointError, ConfigError, run_command
-from unclip.training.state import newest_whole
+from unclip.training.saving import STATE
+from unclip.training.shards import write_whole
+from unclip.training.state import newest_whole, read_checkpoint
 
 ARCHIVE = "runs.tar"
-WEIGHTS = ("model.safetensors", "ema.safetensors")
+WEIGHTS = ("model.", "ema.")
 FILTERS = ({"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 * 2**20},)
 """Weights hardly get smaller, but what stands twice weighs once: a run's average and its stages."""
 STAGES = ("final", "best")
@@ -80,16 +75,13 @@ def _lighten(checkpoint: Path, place: Path) -> Path:
     """Copies a checkpoint without its optimiser, floats as float16."""
     light = place / checkpoint.name
     with atomic_folder(light) as folder:
-        for name in WEIGHTS:
-            tensors = read_tensors(checkpoint / name)
-            write_tensors(
-                folder / name,
-                {
-                    k: v.to(torch.float16) if v.is_floating_point() else v
-                    for k, v in tensors.items()
-                },
-            )
-        shutil.copyfile(checkpoint / "state.json", folder / "state.json")
+        tensors = {
+            f"{kind}{name}": value.half() if value.is_floating_point() else value
+            for kind in WEIGHTS
+            for name, value in read_checkpoint(checkpoint, kind).items()
+        }
+        write_whole(folder, tensors)
+        shutil.copyfile(checkpoint / STATE, folder / STATE)
     return light
 
 
@@ -163,7 +155,7 @@ def _parts(folder: Path) -> list[Path]:
 
 def _steps(runs: Sequence[Path]) -> Iterator[str]:
     for run in runs:
-        state = newest_whole(run / "checkpoints") / "state.json"
+        state = newest_whole(run / "checkpoints") / STATE
         yield f"{run.name} at step {json.loads(state.read_text(encoding='utf-8'))['step']}"
 
 

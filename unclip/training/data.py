@@ -5,6 +5,7 @@ global batch is a range of positions and every process takes its slice, so the o
 on the number of processes nor on where a run was interrupted.
 """
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -85,6 +86,7 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_ignore_signals,
+        timeout=batches.config.timeout_seconds if num_workers else 0,
         multiprocessing_context="spawn" if num_workers else None,
     )
 
@@ -94,6 +96,20 @@ def _ignore_signals(_: int) -> None:
     # finish the step, and ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def loader_error(error: Exception) -> DataError | None:
+    """Says what an error means if it is that of a process that loads data, and ends all of them:
+    one that hangs would keep the training from ending."""
+    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader"):
+        return None
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    return DataError(
+        f"a process that loads data is gone or hangs ({' '.join(str(error).split())}): look for "
+        "too little memory, then start the same command again"
+    )
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -46,13 +46,19 @@ def run(argv: Sequence[str], config_cls: type[R], make_stage: Callable[[R], Any]
         metavar="KEY=VALUE",
         help="overrides, like train.lr=1e-4",
     )
+    parser.add_argument(
+        "--resume",
+        type=_step,
+        metavar="STEP",
+        help="go on from this checkpoint (step_00001000, or 1000), not from the newest whole one",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     try:
         config = load_config(config_cls, options.config, options.set)
         out = options.out or Path("runs", options.config.parent.name, options.config.stem)
         check_config(out, to_dict(config))
-        _train(cast(RunConfig, config), make_stage, out)
+        _train(cast(RunConfig, config), make_stage, out, options.resume)
     except UnCLIPError as error:
         if options.verbose:
             raise
@@ -61,11 +67,20 @@ def run(argv: Sequence[str], config_cls: type[R], make_stage: Callable[[R], Any]
     return 0
 
 
-def _train(config: RunConfig, make_stage: Callable[[Any], Any], out: Path) -> None:
+def _step(text: str) -> int:
+    digits = Path(text).name.removeprefix("step_")
+    if not digits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no step, expected step_00001000 or 1000")
+    return int(digits)
+
+
+def _train(
+    config: RunConfig, make_stage: Callable[[Any], Any], out: Path, resume: int | None
+) -> None:
     # Imported late: a wrong setting should be told at once.
     import torch
 
     from unclip.training.loop import train
 
     torch.manual_seed(config.train.seed)  # the model's first weights; all else has keys of its own
-    train(make_stage(config), config.train, out, to_dict(config))
+    train(make_stage(config), config.train, out, to_dict(config), resume)

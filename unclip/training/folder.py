@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import yaml
 
-from unclip.errors import ConfigError
+from unclip.errors import ConfigError, first_ten
 
 CONFIG = "config.yaml"
 LOCK = "lock"
@@ -23,10 +23,12 @@ MAY_CHANGE = {
         "num_workers",
         "log_every",
         "save_every",
+        "save_minutes",
         "sheet_every",
         "ema_final",
         "ema_every",
         "keep",
+        "timeout_seconds",
         "max_nonfinite",
     )
 }
@@ -37,7 +39,7 @@ def check_config(out: Path, config: dict[str, Any]) -> None:
     """Compares a configuration with that of the run in the folder, if there is one.
 
     Raises:
-        ConfigError: the folder belongs to a run with other settings; names the first that differs.
+        ConfigError: the folder belongs to a run with other settings; names those that differ.
     """
     path = out / CONFIG
     if not path.is_file():
@@ -47,12 +49,16 @@ def check_config(out: Path, config: dict[str, Any]) -> None:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     now = _flat(config)
-    for key in sorted(before.keys() | now.keys()):
-        if key not in MAY_CHANGE and before.get(key) != now.get(key):
-            raise ConfigError(
-                f"{out} holds a run with {key} = {before.get(key)!r}, now it is {now.get(key)!r}: "
-                "choose another --out, or the same setting"
-            )
+    problems = [
+        f"{key} = {before.get(key)!r}, now it is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if problems:
+        raise ConfigError(
+            f"{out} holds a run with {first_ten(problems)}: choose another --out, or the same "
+            "settings"
+        )
 
 
 @contextmanager

@@ -5,8 +5,9 @@ data, the learning rate, the average and the checkpoints are ours, because they 
 at any instant and a change of the number of processes.
 """
 
+import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,35 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unclip.errors import CheckpointError, ConfigError
+from unclip.errors import CheckpointError, ConfigError, TrainingDivergedError
 from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import claim
+from unclip.training.lost import telling
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
+from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
 from unclip.training.sharding import whole
-from unclip.training.signals import StopSignal
 from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.stage import Stage
 from unclip.training.start import start_from
-from unclip.training.state import Checkpoints, Progress, TrainState, checkpoint_folders
+from unclip.training.state import Checkpoints, checkpoint_folders
+from unclip.training.stopping import TrainingSignal
 from unclip.training.tracking import Meter, Tracker
-from unclip.training.world import is_emulated, make_accelerator, totals
+from unclip.training.world import Ranks, held_by_first, is_emulated, make_accelerator, totals
 
 
-def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str, Any]) -> None:
-    """Trains to `config.steps`, resuming from the newest whole checkpoint below `out`.
+def train(
+    stage: Stage,
+    config: TrainConfig,
+    out: Path,
+    run_config: Mapping[str, Any],
+    resume: int | None = None,
+) -> None:
+    """Trains to `config.steps`, going on from the newest whole checkpoint below `out`, or from that
+    of the step `resume`.
 
     Writes `checkpoints/`, `samples/`, `log.jsonl`, `tensorboard/`, and at the end the stage folder
     `final/`. `run_config`, the whole resolved configuration, is kept in every checkpoint.
@@ -43,20 +53,28 @@ def train(stage: Stage, config: TrainConfig, out: Path, run_config: Mapping[str,
             another job trains in `out`.
         BackendError: `config.attention` cannot be had here.
         TrainingDivergedError: too many steps in a row were not finite.
-        SystemExit: with 128 + its number after SIGTERM or SIGINT, when all is saved.
+        CheckpointError: no checkpoint that is there can be used, or the last one not be written.
+        ProcessLostError: another process of the run is gone.
+        SystemExit: with 85, or 130 after Ctrl-C, when a signal came before the last step and all is
+            saved.
     """
     set_attention_backend(config.attention)
     accelerator = make_accelerator(config)
-    mine = claim(out, dict(run_config)) if accelerator.is_main_process else nullcontext()
-    with mine, StopSignal() as stop:
-        trainer = Trainer(stage, config, out, run_config, accelerator)
+    ranks = Ranks.of(accelerator)
+    with (
+        TrainingSignal() as stop,
+        telling(ranks),
+        held_by_first(ranks, claim(out, dict(run_config))),
+    ):
+        trainer = Trainer(stage, config, out, run_config, accelerator, resume)
         try:
             trainer.run(stop)
             trainer.finish()
         finally:
             trainer.tracker.close()
         accelerator.end_training()
-    stop.exit_if_asked()
+    if not trainer.is_done():
+        stop.exit_if_asked()
 
 
 class Trainer:
@@ -69,6 +87,7 @@ class Trainer:
         out: Path,
         run_config: Mapping[str, Any],
         accelerator: Accelerator,
+        resume: int | None,
     ) -> None:
         self.stage, self.config, self.out, self.accelerator = stage, config, out, accelerator
 
@@ -90,22 +109,31 @@ class Trainer:
             "config": dict(run_config),
             "trained_on": dict(stage.trained_on),
         }
-        self.checkpoints = Checkpoints(out / "checkpoints", config.keep, about)
-        self.checkpoints.load_newest(self.state)
+        ranks = Ranks.of(accelerator)
+        self.checkpoints = Checkpoints(out / "checkpoints", config.keep, about, ranks)
+        if resume is None:
+            resumed = self.checkpoints.load_newest(self.state)
+        else:
+            resumed = self.checkpoints.load_step(self.state, resume)
         if self.progress.step > config.steps:
             raise ConfigError(
                 f"{out} is at step {self.progress.step}, past train.steps {config.steps}: choose "
                 "more steps, or another --out"
             )
+        if self.progress.step < config.steps:
+            self.checkpoints.check_room(self.state)
         if accelerator.is_main_process:
             forget_snapshots_after(out, self.progress.step)
         self.model = accelerator.prepare_model(model)
+        self.saved_at = time.monotonic()
 
         self.meter = Meter(accelerator, config.batch_size)
         silent = not accelerator.is_main_process
         self.tracker = Tracker(out, stage.name, config.steps, self.progress.step, silent=silent)
         if begun is not None:
             self.tracker.say(begun)
+        if resumed is not None:
+            self.tracker.say(resumed)
         size = sum(p.numel() for p in model.parameters())
         where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
         self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")
@@ -114,7 +142,7 @@ class Trainer:
                 "this CPU has no bf16 instructions: --set train.precision=float32 is much faster"
             )
 
-    def run(self, stop: StopSignal) -> None:
+    def run(self, stop: TrainingSignal) -> None:
         """Steps until the end or a signal."""
         config, progress, accelerator = self.config, self.progress, self.accelerator
         rank, world_size = accelerator.process_index, accelerator.num_processes
@@ -131,16 +159,22 @@ class Trainer:
 
             # A gradient that is not finite on any process reaches the weights on none.
             bad = ~(torch.isfinite(figures["loss"]) & torch.isfinite(norm))
-            refused, unusable, signals = totals(accelerator, bad, skipped, stop.received > 0)
+            sums = totals(
+                accelerator,
+                *(bad, skipped, stop.received > 0, self._is_late()),
+                *self.checkpoints.standing(),
+            )
+            refused, unusable, signals, late, written, failed = map(int, sums)
             if refused:
-                self.tracker.say(progress.refuse(config))
+                self._refuse()
             else:
                 self.optimizer.step()
                 self.ema.update(self.state.model, progress.step + 1)
                 self.meter.add({**figures, "grad_norm": norm})
             self.optimizer.zero_grad(set_to_none=True)
-            progress.advance(updated=not refused, skipped=int(unusable))
-            self._report()
+            progress.advance(updated=not refused, skipped=unusable)
+            self._tell_failure(self.checkpoints.proceed(written, failed))
+            self._report(late=late > 0)
             stopping = stop.agree(signals > 0)
 
     def _backward(
@@ -163,7 +197,27 @@ class Trainer:
         means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         return means, skipped
 
-    def _report(self) -> None:
+    def _is_late(self) -> bool:
+        """Says whether the first process's clock asks for a checkpoint."""
+        minutes = self.config.save_minutes
+        if minutes is None or not self.accelerator.is_main_process:
+            return False
+        return time.monotonic() - self.saved_at >= 60 * minutes
+
+    def _refuse(self) -> None:
+        try:
+            self.tracker.say(self.progress.refuse(self.config))
+        except TrainingDivergedError:
+            self._tell_failure(self.checkpoints.wait())  # what is being written is still good
+            raise
+
+    def _tell_failure(self, error: CheckpointError | None) -> None:
+        if error is not None:
+            who = f"{self.stage.name}, process {self.accelerator.process_index}"
+            what = f"warning: {error}; training goes on, older ones are kept"
+            print(f"{who}: {what}", file=sys.stderr, flush=True)
+
+    def _report(self, *, late: bool) -> None:
         """Logs, saves and paints when it is time."""
         config, step = self.config, self.progress.step
         self.meter.count()
@@ -174,28 +228,31 @@ class Trainer:
         if step == config.steps:
             return
         with self.meter.paused():
-            if step % config.save_every == 0 and self.accelerator.is_main_process:
-                try:
-                    self.checkpoints.save(self.state)
-                except CheckpointError as error:
-                    self.tracker.say(f"warning: {error}; training goes on, older ones are kept")
+            if step % config.save_every == 0 or late:
+                self._tell_failure(self.checkpoints.begin(self.state))
+                self.saved_at = time.monotonic()
             if step % config.ema_every == 0:
                 self._snapshot()
             if step % config.sheet_every == 0:
                 self._paint(self._average(config.ema_final, self.accelerator.device))
 
+    def is_done(self) -> bool:
+        """Says whether the last step is done."""
+        return self.progress.step >= self.config.steps
+
     def finish(self) -> None:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
-        step, done = self.progress.step, self.progress.step >= self.config.steps
-        if self.accelerator.is_main_process:
-            self.checkpoints.save(self.state)
-        if done:
+        self._tell_failure(self.checkpoints.wait())
+        self.checkpoints.save(self.state)
+        if self.is_done():
             self._snapshot()
             averages = self._average(self.config.ema_final, self.accelerator.device)
             if self.accelerator.is_main_process:
                 self.stage.export(self.out / "final", averages)
             self._paint(averages)
-        self.tracker.say(f"finished: {self.out / 'final'}" if done else f"stopped, saved at {step}")
+            self.tracker.say(f"finished: {self.out / 'final'}")
+        else:
+            self.tracker.say(f"stopped, saved at {self.progress.step}; the same command goes on")
         self.accelerator.wait_for_everyone()
 
     def _average(self, std: float, device: torch.device | None = None) -> dict[str, Tensor]:

@@ -44,12 +44,17 @@ class TrainConfig:
     """Processes that load data, beside each training process."""
     log_every: int = 50
     save_every: int = 1000
+    """Steps between checkpoints."""
+    save_minutes: float | None = None
+    """Minutes after which there is a checkpoint even so."""
     sheet_every: int = 1000
     ema_every: int = 1000
     """Steps between the snapshots of all averages that `unclip ema` makes other lengths of; they
     stay, two bytes a weight and average each."""
     keep: int = 2
-    """Checkpoints kept."""
+    """Checkpoints kept, beside the one that the run goes on from."""
+    timeout_seconds: float = 1800.0
+    """A process that lets the others, or its data, wait so long is given up, and the run ends."""
     max_nonfinite: int = 10
     """Steps in a row refused for a non-finite loss or gradient, at which the run stops."""
 
@@ -69,8 +74,10 @@ class TrainConfig:
             num_workers=(0, INF),
             log_every=(1, INF),
             save_every=(1, INF),
+            save_minutes=(ABOVE_ZERO, INF),
             sheet_every=(1, INF),
             ema_every=(1, INF),
+            timeout_seconds=(1, INF),
             max_nonfinite=(1, INF),
         )
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish what is under way (a step, a picture, an import), then stop."""
+"""SIGTERM and SIGINT: finish what is under way (a picture, an import), then stop."""
 
 import signal
 import time
@@ -11,7 +11,7 @@ ECHO_SECONDS = 2.0
 class StopSignal:
     """Context manager that notes the first signal; a later one has its ordinary effect."""
 
-    HANDLED = (signal.SIGTERM, signal.SIGINT)
+    HANDLED: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
         self.received = 0
@@ -24,12 +24,6 @@ class StopSignal:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
-
-    def agree(self, anyone: bool) -> bool:
-        """Takes over what the processes found together: a signal to one of them stops all."""
-        if anyone and not self.received:
-            self.received = signal.SIGTERM
-        return anyone
 
     def exit_if_asked(self) -> None:
         """Leaves the process after a signal; what was done is saved."""

@@ -1,104 +1,68 @@
 """A run's checkpoints: complete, committed by a rename, verified before use, pruned last.
 
-A checkpoint is a folder `step_00001000` with weights, average and optimiser as safetensors,
-`state.json`, and a manifest of SHA-256 sums. Randomness and data order need no state: they are
-functions of the step. A checkpoint that was carried from another machine (`carry.py`) has no
-optimiser; it goes on with a fresh one.
+A checkpoint is a folder `step_00001000` with a safetensors shard of each process (weights, average
+and optimiser), `state.json`, and a manifest of SHA-256 sums. It is written by any number of
+processes and read by any other. Randomness and data order need no state: they are functions of the
+step. A checkpoint that was carried from another machine (`carry.py`) has no optimiser; it goes on
+with a fresh one.
 """
 
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from unclip.checkpoint import (
-    atomic_folder,
-    check_fit,
-    read_tensors,
-    unclip_version,
-    verify_folder,
-    write_tensors,
-)
-from unclip.errors import CheckpointError, TrainingDivergedError
-from unclip.training.ema import Ema
-from unclip.training.optim import load_optimizer_tensors, optimizer_tensors
-from unclip.training.settings import TrainConfig
+from unclip.checkpoint import check_fit, manifest_files, verify_file, verify_folder
+from unclip.errors import CheckpointError
+from unclip.training.progress import Progress, TrainState
+from unclip.training.saving import STATE, Job, Snapshot, check_room, commit, discard, write_part
+from unclip.training.shards import ShardReader
+from unclip.training.tensors import OPTIMIZER, own_pieces, total_bytes, train_tensors
+from unclip.training.version import code_version
+from unclip.training.world import Ranks
 
-OPTIMIZER = "optimizer.safetensors"
 NAME = re.compile(r"step_(\d{8,})")
+ASIDE = ".aside"
 
 
-@dataclass
-class Progress:
-    """Where a run stands."""
+class Saving:
+    """The one checkpoint that is being made."""
 
-    step: int = 0
-    """Optimiser steps done."""
-    nonfinite: int = 0
-    """Steps in a row that were refused because their loss or gradient was not finite."""
-    nonfinite_total: int = 0
-    """All such steps."""
-    skipped: int = 0
-    """Pictures that could not be used so far, over all processes."""
-    warm_since: int = 0
-    """The step at which the optimiser was fresh; the learning rate warms up from there."""
-
-    def advance(self, *, updated: bool, skipped: int) -> None:
-        """Counts a step that is done."""
-        self.step += 1
-        self.skipped += skipped
-        self.nonfinite = 0 if updated else self.nonfinite
-
-    def refuse(self, config: TrainConfig) -> str:
-        """Counts the running step as refused; returns what to say of it.
-
-        Raises:
-            TrainingDivergedError: it is one too many in a row.
-        """
-        self.nonfinite += 1
-        self.nonfinite_total += 1
-        first = self.step * config.batch_size
-        what = (
-            f"the loss or gradient of step {self.step + 1} (samples {first} to "
-            f"{first + config.batch_size - 1} of the stream) is not finite"
-        )
-        if self.nonfinite >= config.max_nonfinite:
-            raise TrainingDivergedError(
-                f"{what}, as in {self.nonfinite} steps in a row, expected numbers: look at the "
-                "data, or start again with a lower train.lr"
-            )
-        return f"{what}: the weights are left as they are ({self.nonfinite} in a row)"
-
-    def left_out(self) -> dict[str, int]:
-        """What was left out so far."""
-        return {"skipped": self.skipped, "nonfinite": self.nonfinite_total}
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """All that a checkpoint holds."""
-
-    model: nn.Module
-    ema: Ema
-    optimizer: torch.optim.Optimizer
-    progress: Progress
+    def __init__(self, folder: Path, place: Path, record: Mapping[str, Any], job: Job) -> None:
+        self.folder, self.place, self.record, self.job = folder, place, record, job
+        self.is_committing = False
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder."""
+    """The checkpoints of one run, in one folder; all its processes call the same methods."""
 
-    def __init__(self, root: Path, keep: int, about: Mapping[str, Any]) -> None:
-        self.root, self.keep, self.about = root, keep, about
+    def __init__(
+        self, root: Path, keep: int, about: Mapping[str, Any], ranks: Ranks | None = None
+    ) -> None:
+        self.root, self.keep, self.ranks = root, keep, ranks or Ranks()
+        self.about = {**code_version(), **about}
         self.newest_step = -1
         """Of the checkpoint last read or written."""
+        self.resumed_step = -1
+        """Of the one this run goes on from, which is never pruned."""
+        self._saving: Saving | None = None
+        self._snapshot = Snapshot()
+        self._token = self.ranks.shared_number()
+
+    def check_room(self, state: TrainState) -> None:
+        """Compares what a checkpoint takes with what the disk has left.
+
+        Raises:
+            CheckpointError: it is too little.
+        """
+        check_room(self.root, total_bytes(train_tensors(state)))
 
     def save(self, state: TrainState) -> None:
         """Writes a checkpoint, then removes older ones beyond `keep` whole ones.
@@ -106,22 +70,89 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written (a full disk, say); the older ones stay.
         """
-        step = state.progress.step
-        if step == self.newest_step:
+        self.wait()
+        if state.progress.step == self.newest_step:
             return
-        folder = self.root / f"step_{step:08d}"
-        record = {**asdict(state.progress), **code_version(), **self.about}
-        with atomic_folder(folder) as place:
-            write_tensors(place / "model.safetensors", state.model.state_dict())
-            write_tensors(place / "ema.safetensors", state.ema.tensors())
-            tensors = optimizer_tensors(state.model, state.optimizer)
-            write_tensors(place / OPTIMIZER, tensors)
-            (place / "state.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        self.newest_step = step
-        self._prune()
+        self.begin(state)
+        error = self.wait()
+        if error is not None:
+            raise error
 
-    def load_newest(self, state: TrainState) -> None:
-        """Restores the newest checkpoint that is whole; leaves the state alone where there is none.
+    def begin(self, state: TrainState) -> CheckpointError | None:
+        """Copies the state and begins to write it, once the one before it is written; returns why
+        that one could not be, if so."""
+        error = self.wait()
+        step, tensors = state.progress.step, train_tensors(state)
+        pieces = self._snapshot.take(own_pieces(tensors, self.ranks.rank, self.ranks.size))
+        folder = self.root / f"step_{step:08d}"
+        place = folder.with_name(f"{folder.name}.tmp-{self._token:08x}")
+        rank, total = self.ranks.rank, total_bytes(tensors)
+        record = {**asdict(state.progress), **self.about}
+        job = Job(lambda: write_part(place, rank, pieces, total))
+        self._saving = Saving(folder, place, record, job)
+        return error
+
+    def standing(self) -> tuple[bool, bool]:
+        """Whether this process has done its part, and whether it failed; the sums of both over the
+        processes are for `proceed`."""
+        if self._saving is None or not self._saving.job.is_done():
+            return False, False
+        return True, self._saving.job.error is not None
+
+    def proceed(self, done: int, failed: int) -> CheckpointError | None:
+        """Goes on with what is being written, given how many processes have done their part and how
+        many failed; returns why there is no checkpoint, if so."""
+        saving = self._saving
+        if saving is None or done < self.ranks.size:
+            return None
+        if failed:
+            self._saving = None
+            if self.ranks.rank == 0:
+                discard(saving.place)
+            return self._reason(saving)
+        if not saving.is_committing:
+            saving.is_committing = True
+            is_first = self.ranks.rank == 0
+            saving.job = Job(lambda: self._commit(saving) if is_first else None)
+            return None
+        self._saving, self.newest_step = None, saving.record["step"]
+        return None
+
+    def wait(self) -> CheckpointError | None:
+        """Waits for what is being written; returns why there is no checkpoint, if so."""
+        error = None
+        while self._saving is not None:
+            self._saving.job.wait()
+            done, failed = self.ranks.total(*self.standing())
+            error = self.proceed(done, failed)
+        return error
+
+    def _reason(self, saving: Saving) -> CheckpointError:
+        error = saving.job.error
+        if isinstance(error, CheckpointError):
+            return error
+        if isinstance(error, OSError):
+            return CheckpointError(f"cannot write {saving.folder}: {error.strerror or error}")
+        if error is not None:
+            raise error
+        return CheckpointError(f"cannot write {saving.folder}: another process could not")
+
+    def _commit(self, saving: Saving) -> None:
+        commit(saving.place, saving.folder, self.ranks.size, saving.record)
+        self._prune(saving.record["step"])
+
+    def _prune(self, newest: int) -> None:
+        """Removes what is older than the `keep` newest whole ones; damaged ones do not count."""
+        whole = 0
+        for folder in reversed(checkpoint_folders(self.root)):
+            if whole >= self.keep and step_of(folder) != self.resumed_step:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif step_of(folder) == newest or _is_whole(folder):
+                whole += 1
+
+    def load_newest(self, state: TrainState) -> str | None:
+        """Restores the newest checkpoint that is whole, and says which; None where there is none,
+        and the state is left alone.
 
         A damaged one is named on stderr and passed over.
 
@@ -129,61 +160,115 @@ class Checkpoints:
             CheckpointError: there are checkpoints but none is whole, or it fits another model, or
                 it was trained on other companions (another CLIP) than are there now.
         """
-        found = self.folders()
-        for folder in reversed(found):
-            try:
-                files = verify_folder(folder)
-            except CheckpointError as error:
+        steps = [step_of(folder) for folder in checkpoint_folders(self.root)]
+        (count,) = self.ranks.total(len(steps) if self.ranks.rank == 0 else 0)
+        for index in range(count):
+            # The first process's list counts: others may see the folder later.
+            (step,) = self.ranks.total(steps[-1 - index] if self.ranks.rank == 0 else 0)
+            error = self._damage(step)
+            if error is None:
+                older = f", the {index + 1}th newest" if index else ", the newest"
+                return self._restore(step, state) + older
+            if str(error):
                 print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
-                continue
-            self._load(folder, files, state)
-            self.newest_step = state.progress.step
-            return
-        if found:
+        if count:
             raise CheckpointError(
-                f"none of the {len(found)} checkpoints in {self.root} is whole: restore one, or "
+                f"none of the {count} checkpoints in {self.root} is whole: restore one, or "
                 "move the folder away to start again"
             )
+        return None
 
-    def _load(self, folder: Path, files: set[str], state: TrainState) -> None:
-        record = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    def load_step(self, state: TrainState, step: int) -> str:
+        """Restores the checkpoint of a step; later ones are set aside, where no resume finds them.
+
+        Raises:
+            CheckpointError: it is not there, damaged, or does not fit.
+        """
+        steps = [step_of(folder) for folder in checkpoint_folders(self.root)]
+        if sum(self.ranks.total(step not in steps)):
+            there = ", ".join(str(each) for each in steps) or "none"
+            raise CheckpointError(f"{self.root} has no checkpoint of step {step}, but of: {there}")
+        error = self._damage(step)
+        if error is not None:
+            raise CheckpointError(
+                f"{error or 'another process found it damaged'}; leave --resume out for the newest "
+                "whole one"
+            )
+        said = self._restore(step, state)
+        later = [folder for folder in checkpoint_folders(self.root) if step_of(folder) > step]
+        self.ranks.total()
+        if self.ranks.rank == 0:
+            for folder in later:
+                shutil.rmtree(folder.with_name(folder.name + ASIDE), ignore_errors=True)
+                folder.rename(folder.with_name(folder.name + ASIDE))
+        return said + "".join(f", {each.name} is set aside" for each in later)
+
+    def _damage(self, step: int) -> CheckpointError | None:
+        """Verifies a checkpoint, every process some of its files; an empty error is another's."""
+        folder, error = self.root / f"step_{step:08d}", None
+        try:
+            files = manifest_files(folder)
+            for name in sorted(files)[self.ranks.rank :: self.ranks.size]:
+                verify_file(folder, name, files[name])
+        except CheckpointError as found:
+            error = found
+        (damaged,) = self.ranks.total(error is not None)
+        return error or (CheckpointError() if damaged else None)
+
+    def _restore(self, step: int, state: TrainState) -> str:
+        folder = self.root / f"step_{step:08d}"
+        record = json.loads((folder / STATE).read_text(encoding="utf-8"))
         before, now = record.get("trained_on"), self.about.get("trained_on")
         if before != now:
             raise CheckpointError(
                 f"{folder} was trained on {_names(before)}, now there is {_names(now)}: put the "
                 "former back, or choose another --out"
             )
-        # Copied in place, so that device and memory layout stay the model's own.
-        for own, name in ((state.model.state_dict(), "model"), (state.ema.tensors(), "ema")):
-            tensors = read_tensors(folder / f"{name}.safetensors")
-            check_fit(tensors, own, str(folder / f"{name}.safetensors"))
-            for key, value in tensors.items():
-                own[key].copy_(value)
+        reader = ShardReader(folder, manifest_files(folder))
+        wanted, found = train_tensors(state), _described(reader)
+        if not any(name.startswith(OPTIMIZER) for name in found):
+            wanted = {n: tensor for n, tensor in wanted.items() if not n.startswith(OPTIMIZER)}
+        check_fit(found, wanted, str(folder))
+        # Copied in place, so that device, sharding and memory layout stay the run's own.
+        reader.load_into(wanted)
         for field in fields(Progress):
             setattr(state.progress, field.name, record.get(field.name, 0))
-        if OPTIMIZER in files:
-            tensors = read_tensors(folder / OPTIMIZER)
-            load_optimizer_tensors(state.model, state.optimizer, tensors)
-        else:
-            state.progress.warm_since = state.progress.step
+        if not any(name.startswith(OPTIMIZER) for name in wanted):
+            state.progress.warm_since = step
+        self.newest_step = self.resumed_step = step
+        written = record.get("world_size", 1)
+        return f"resumed from {folder.name}" + (
+            f" of {written} processes" if written != self.ranks.size else ""
+        )
 
-    def folders(self) -> list[Path]:
-        """Lists the checkpoints, oldest first, whole or not."""
-        return checkpoint_folders(self.root)
 
-    def _prune(self) -> None:
-        """Removes what is older than the `keep` newest whole ones; damaged ones do not count."""
-        whole = 0
-        for folder in reversed(self.folders()):
-            if whole >= self.keep:
-                shutil.rmtree(folder, ignore_errors=True)
-            elif _step(folder) == self.newest_step or _is_whole(folder):
-                whole += 1
+class Described(NamedTuple):
+    """What is known of a tensor that was not read."""
+
+    dtype: torch.dtype
+    shape: torch.Size
+
+
+def _described(reader: ShardReader) -> dict[str, Described]:
+    return {
+        name: Described(about.properties.dtype, about.size)
+        for name, about in reader.tensors.items()
+    }
+
+
+def read_checkpoint(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Reads the tensors of a checkpoint whose names begin so (`ema.`, say), whole, by the rest of
+    their names.
+
+    Raises:
+        CheckpointError: it is not whole.
+    """
+    return ShardReader(folder, verify_folder(folder)).read_whole(prefix)
 
 
 def checkpoint_folders(root: Path) -> list[Path]:
     """Lists the checkpoints in a folder, oldest first, whole or not."""
-    return sorted((path for path in root.glob("step_*") if NAME.fullmatch(path.name)), key=_step)
+    return sorted((path for path in root.glob("step_*") if NAME.fullmatch(path.name)), key=step_of)
 
 
 def newest_whole(root: Path) -> Path:
@@ -198,7 +283,8 @@ def newest_whole(root: Path) -> Path:
     raise CheckpointError(f"{root} has no whole checkpoint: train first")
 
 
-def _step(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint."""
     return int(folder.name.removeprefix("step_"))
 
 
@@ -215,17 +301,3 @@ def _names(companions: Mapping[str, str] | None) -> str:
         ", ".join(f"the {name} {fingerprint}" for name, fingerprint in (companions or {}).items())
         or "none"
     )
-
-
-def code_version() -> dict[str, str | None]:
-    """The versions of unclip and torch, and the git commit where the code is in a repository."""
-    here = Path(__file__).resolve().parents[2]
-    commit = None
-    if (here / ".git").exists():
-        command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            commit = done.stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            pass  # no git, or not its repository: the version has to do
-    return {"unclip": unclip_version(), "torch": torch.__version__, "commit": commit}

@@ -16,7 +16,7 @@ from unclip.errors import ConfigError, InputError
 from unclip.training import carry
 from unclip.training.kit.logs import pack_logs
 from unclip.training.kit.wheels import download
-from unclip.training.state import code_version
+from unclip.training.version import code_version
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = "UNCLIP_KIT_CONFIGS"
