@@ -58,12 +58,15 @@ def save_checkpoint(run: Path, step: int, seed: int, tiny_runs: Path, *, clip: s
     record = {
         "step": step,
         "trained_on": {"clip": clip or own},
-        "config": {"clip": "", "image_dropout": 0.1, "model": to_dict(SHAPE)},
+        "config": {
+            **{"clip": "", "image_dropout": 0.1, "model": to_dict(SHAPE)},
+            "train": {"ema_final": 0.1},
+        },
     }
     with atomic_folder(run / "checkpoints" / f"step_{step:08d}") as place:
-        write_whole(
-            place, {f"{part}.{n}": t for part in ("model", "ema") for n, t in tensors.items()}
-        )
+        averages = {f"ema.0.1.{name}": tensor for name, tensor in tensors.items()}
+        averages |= {f"ema.0.05.{name}": tensor * 2 for name, tensor in tensors.items()}
+        write_whole(place, {f"model.{n}": t for n, t in tensors.items()} | averages)
         (place / "state.json").write_text(json.dumps(record))
     return run
 
@@ -91,7 +94,7 @@ def test_the_best_is_kept(
         first = min(found, key=lambda each: (-found[each], each))
         assert (best.metadata["step"], best.metadata["score"]) == (first, found[first])
         kept = tmp_path / "checkpoints" / f"step_{first:08d}"
-        for name, tensor in read_checkpoint(kept, "ema.").items():
+        for name, tensor in read_checkpoint(kept, "ema.0.1.").items():
             assert torch.equal(best.tensors[name], tensor)
     assert len(set(found.values())) > 1  # else nothing was chosen
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]

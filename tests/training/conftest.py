@@ -20,7 +20,7 @@ SETTINGS = {
     "lr": 0.01,
     "warmup_steps": 4,
     "weight_decay": 0.01,
-    "ema_decay": 0.9,
+    "ema_every": 100,
     "log_every": 1,
     "save_every": 100,
     "sheet_every": 100,

@@ -133,7 +133,9 @@ def test_a_state_of_another_model_is_refused(wrong: dict[str, Tensor]) -> None:
     [
         ({"steps": 0}, "train.steps is 0, expected 1 or more"),
         ({"lr": -1.0}, "train.lr is -1.0, expected 0 or more"),
-        ({"ema_decay": 1.0}, "train.ema_decay is 1.0, expected 0 or more and below 1"),
+        ({"ema_stds": (0.05, 0.3)}, r"ema_stds is \[0.05, 0.3\], .* from 0.001 to 0.288"),
+        ({"ema_stds": (0.1, 0.1000000001)}, "expected different lengths"),
+        ({"ema_final": 0.2}, r"ema_final is 0.2, expected one of train.ema_stds \(0.05, 0.1\)"),
         ({"betas": (0.9, 1.0)}, r"train.betas is \[0.9, 1.0\]"),
         ({"keep": 1}, "train.keep is 1, expected 2 or more"),
         ({"max_nonfinite": 0}, "train.max_nonfinite is 0"),

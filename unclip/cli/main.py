@@ -15,6 +15,7 @@ from unclip.cli import data
 from unclip.cli.assemble import assemble
 from unclip.cli.convert import convert
 from unclip.cli.doctor import doctor
+from unclip.cli.ema import ema
 from unclip.cli.eval import evaluate
 from unclip.cli.generate import generate
 from unclip.cli.info import info
@@ -31,7 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble, convert)
+    verb.__name__: verb
+    for verb in (generate, variations, info, repro, doctor, assemble, convert, ema)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():

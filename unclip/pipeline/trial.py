@@ -22,6 +22,7 @@ from unclip.pipeline.fit import check_fit
 from unclip.pipeline.folders import ModelStages
 from unclip.pipeline.pipeline import UnCLIPPipeline
 from unclip.pipeline.registry import build
+from unclip.training.ema import track_of
 from unclip.training.signals import StopSignal
 from unclip.training.state import read_checkpoint
 
@@ -120,8 +121,10 @@ def averaged_stage(checkpoint: Path) -> tuple[int, StageFolder]:
         if "clip" not in config:
             raise CheckpointError(f"{checkpoint} is of no prior or decoder, which can be chosen")
         step, shape = int(record["step"]), config["model"]
+        std = float(config["train"]["ema_final"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{checkpoint / 'state.json'} cannot be used: {error!r}") from error
+    tensors = track_of(tensors, std)
     return step, StageFolder(kind, shape, trained_on, tensors)

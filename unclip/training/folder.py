@@ -25,6 +25,8 @@ MAY_CHANGE = {
         "save_every",
         "save_minutes",
         "sheet_every",
+        "ema_final",
+        "ema_every",
         "keep",
         "timeout_seconds",
         "max_nonfinite",
@@ -103,7 +105,7 @@ def _take(out: Path) -> TextIO:
 
 def _remove_leftovers(out: Path) -> None:
     """Removes what a kill left half written."""
-    for name in ("checkpoints/step_*", "final"):
+    for name in ("checkpoints/step_*", "ema/*/step_*", "final"):
         for rubbish in [*out.glob(f"{name}.tmp-*"), *out.glob(f"{name}.old-*")]:
             shutil.rmtree(rubbish, ignore_errors=True)
 

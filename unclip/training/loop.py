@@ -19,13 +19,15 @@ from unclip.errors import CheckpointError, ConfigError, TrainingDivergedError
 from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, to_device
 from unclip.training.draws import Draws, seed_layers
-from unclip.training.ema import Ema
+from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import claim
 from unclip.training.lost import telling
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
+from unclip.training.sharding import whole
 from unclip.training.skipped import stop_if_too_many, tell_skipped
+from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.sources import DataSource, open_source
 from unclip.training.stage import Stage
 from unclip.training.start import start_from
@@ -106,7 +108,8 @@ class Trainer:
             # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
             model = model.to(memory_format=torch.channels_last)
         stage.prepare(accelerator.device)
-        self.progress, self.ema = Progress(), Ema(model, config.ema_decay)
+        self.progress, self.ema = Progress(), Ema(model, config.ema_stds)
+        self.shown = without_weights(model)
         self.optimizer = make_optimizer(model, config)
         self.state = TrainState(model, self.ema, self.optimizer, self.progress)
         about = {
@@ -127,6 +130,8 @@ class Trainer:
             )
         if self.progress.step < config.steps:
             self.checkpoints.check_room(self.state)
+        if accelerator.is_main_process:
+            forget_snapshots_after(out, self.progress.step)
         self.model = accelerator.prepare_model(model)
         self.saved_at = time.monotonic()
 
@@ -239,8 +244,10 @@ class Trainer:
             if step % config.save_every == 0 or late:
                 self._tell_failure(self.checkpoints.begin(self.state, self.source.state()))
                 self.saved_at = time.monotonic()
-            if step % config.sheet_every == 0 and self.accelerator.is_main_process:
-                self._paint()
+            if step % config.ema_every == 0:
+                self._snapshot()
+            if step % config.sheet_every == 0:
+                self._paint(self._average(config.ema_final, self.accelerator.device))
 
     def is_done(self) -> bool:
         """Says whether the last step is done."""
@@ -250,10 +257,12 @@ class Trainer:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         self._tell_failure(self.checkpoints.wait())
         self.checkpoints.save(self.state, self.source.state())
-        if self.is_done() and self.accelerator.is_main_process:
-            self.stage.export(self.out / "final", self.ema.average.state_dict())
-            self._paint()
         if self.is_done():
+            self._snapshot()
+            averages = self._average(self.config.ema_final, self.accelerator.device)
+            if self.accelerator.is_main_process:
+                self.stage.export(self.out / "final", averages)
+            self._paint(averages)
             self.tracker.say(f"finished: {self.out / 'final'}")
         else:
             self.tracker.say(f"stopped, saved at {self.progress.step}; the same command goes on")
@@ -264,8 +273,27 @@ class Trainer:
         self.source.close()
         self.tracker.close()
 
-    def _paint(self) -> None:
+    def _average(self, std: float, device: torch.device | None = None) -> dict[str, Tensor]:
+        """One of the averages, whole, on the main process; all processes call it."""
+        keep = self.accelerator.is_main_process
+        return whole(self.ema.tracks[track_name(std)], keep=keep, device=device)
+
+    def _snapshot(self) -> None:
+        """Writes all averages of this step; a full disk costs a length, not the run."""
+        for std in self.config.ema_stds:
+            averages = self._average(std)
+            if not self.accelerator.is_main_process:
+                continue
+            try:
+                write_snapshot(self.out, self.stage, std, self.progress.step, averages)
+            except CheckpointError as error:
+                self.tracker.say(f"warning: {error}; training goes on")
+
+    def _paint(self, averages: dict[str, Tensor]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        shown = put_weights(self.shown, averages)
         with torch.inference_mode():
-            sheet = self.stage.sheet(self.ema.average)
+            sheet = self.stage.sheet(shown)
         if sheet is not None:
             self.tracker.sheet(self.progress.step, sheet)

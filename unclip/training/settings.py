@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from unclip.config import ABOVE_ZERO, BELOW_ONE, INF, check_ranges
+from unclip.config import ABOVE_ZERO, INF, check_ranges
 from unclip.errors import ConfigError
+from unclip.training.profiles import LONGEST, SHORTEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +31,11 @@ class TrainConfig:
     """Of the learning rate after warm-up; cosine ends at zero."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
-    ema_decay: float = 0.999
-    """Of the float32 average of the weights, per step; shorter at the start."""
+    ema_stds: tuple[float, ...] = (0.05, 0.1)
+    """Lengths of the float32 averages of the weights: the standard deviation of each one's profile,
+    as a share of the steps so far (`unclip.training.profiles`)."""
+    ema_final: float = 0.1
+    """The one of `ema_stds` that `final/` and the sheets are made of."""
     precision: Literal["bf16", "float32"] = "bf16"
     """Of the forward pass; weights, optimiser and average are float32."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
@@ -44,6 +48,9 @@ class TrainConfig:
     save_minutes: float | None = None
     """Minutes after which there is a checkpoint even so."""
     sheet_every: int = 1000
+    ema_every: int = 1000
+    """Steps between the snapshots of all averages that `unclip ema` makes other lengths of; they
+    stay, two bytes a weight and average each."""
     keep: int = 2
     """Checkpoints kept, beside the one that the run goes on from."""
     timeout_seconds: float = 1800.0
@@ -66,17 +73,33 @@ class TrainConfig:
             weight_decay=(0, INF),
             warmup_steps=(0, INF),
             clip_norm=(ABOVE_ZERO, INF),
-            ema_decay=(0, BELOW_ONE),
             num_workers=(0, INF),
             log_every=(1, INF),
             save_every=(1, INF),
             save_minutes=(ABOVE_ZERO, INF),
             sheet_every=(1, INF),
+            ema_every=(1, INF),
             timeout_seconds=(1, INF),
             max_nonfinite=(1, INF),
             max_skipped=(0, 1),
         )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"train.betas is {list(self.betas)}, expected two numbers in [0, 1)")
+        self._check_averages()
         if self.keep < 2:
             raise ConfigError(f"train.keep is {self.keep}, expected 2 or more: one may be damaged")
+
+    def _check_averages(self) -> None:
+        stds = self.ema_stds
+        if not stds or not all(SHORTEST <= std <= LONGEST for std in stds):
+            raise ConfigError(
+                f"train.ema_stds is {list(stds)}, expected one or more numbers from {SHORTEST:g} "
+                f"to {LONGEST:g}"
+            )
+        if len({f"{std:g}" for std in stds}) < len(stds):
+            raise ConfigError(f"train.ema_stds is {list(stds)}, expected different lengths")
+        if self.ema_final not in stds:
+            raise ConfigError(
+                f"train.ema_final is {self.ema_final:g}, expected one of train.ema_stds "
+                f"({', '.join(f'{std:g}' for std in stds)})"
+            )
