@@ -49,7 +49,7 @@ def run_at(step: int) -> TrainState:
         for parameter in model.parameters():
             parameter.fill_(step)
     optimizer = make_optimizer(model, CONFIG)
-    return TrainState(model, Ema(model, 0.9), optimizer, Progress(step=step))
+    return TrainState(model, Ema(model, (0.1,)), optimizer, Progress(step=step))
 
 
 def load(run: Path) -> int:
