@@ -42,7 +42,7 @@ def our_step(stage: str, shape: Shape, rung: Rung, batch: Batch) -> Step:
                 module.compile()
     config = TrainConfig(steps=1, batch_size=size, lr=1e-4, weight_decay=0.01)
     optimizer = make_optimizer(network, config)
-    ema = Ema(network, config.ema_decay)
+    ema = Ema(network, config.ema_stds)
     average = ema.update if rung.fused else _average_singly(network)
     if not rung.fused:
         for group in optimizer.param_groups:

@@ -11,7 +11,8 @@
 #SBATCH --signal=B:USR1@300
 set -uo pipefail
 
-REQUEUE=85  # the trainer's exit code after a signal, when all is saved (docs/training.md)
+# A launcher that is asked to end asks its processes, and waits so long for them to save.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=240
 gpus=${SLURM_GPUS_ON_NODE:-8}
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
@@ -23,11 +24,15 @@ srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --multi_gpu \
   "$((gpus * SLURM_JOB_NUM_NODES))" "$first" "$((20000 + SLURM_JOB_ID % 20000))" "$@" &
 launched=$!
 
-# SLURM signals this script only (B:); srun hands it on to the launchers, and they to every rank.
-trap 'kill -USR1 "$launched" 2> /dev/null' USR1
-trap 'kill -TERM "$launched" 2> /dev/null' TERM
+# SLURM signals this script only (B:); srun hands SIGTERM on to the launchers, and they to every process.
+asked=
+stop() { asked=yes; kill -TERM "$launched" 2> /dev/null; }
+trap stop USR1 TERM
 wait "$launched"; code=$?
 while kill -0 "$launched" 2> /dev/null; do wait "$launched"; code=$?; done  # a trap ends a wait early
 
-[ "$code" -ne "$REQUEUE" ] || scontrol requeue "$SLURM_JOB_ID"
+# A launcher has an exit code of its own; 85 is the trainer's, after a signal that met it alone (docs/training.md).
+if [ "$code" -eq 85 ] || { [ -n "$asked" ] && [ "$code" -ne 0 ]; }; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
 exit "$code"
