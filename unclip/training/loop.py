@@ -20,7 +20,7 @@ from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
-from unclip.training.folder import claim
+from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.progress import Progress, TrainState
@@ -237,9 +237,12 @@ class Trainer:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         self._tell_failure(self.checkpoints.wait())
         self.checkpoints.save(self.state)
-        if self.is_done() and self.accelerator.is_main_process:
+        is_main = self.accelerator.is_main_process
+        if is_main and self.is_done():
             self.stage.export(self.out / "final", self.ema.average.state_dict())
             self._paint()
+        elif is_main:
+            (self.out / REQUEUE).write_text(f"{self.progress.step}\n", encoding="utf-8")
         if self.is_done():
             self.tracker.say(f"finished: {self.out / 'final'}")
         else:
