@@ -103,9 +103,7 @@ def _decoder(
     encodings = batch.text_hidden * batch.text_mask[..., None]
 
     def run() -> None:
-        trainer(
-            images, image_embed=batch.image_embed, text_encodings=encodings, unet_number=1
-        )
+        trainer(images, image_embed=batch.image_embed, text_encodings=encodings, unet_number=1)
         trainer.update(1)
 
     return network, run

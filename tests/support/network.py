@@ -56,4 +56,3 @@ def two_machines() -> Iterator[Machines]:
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
-

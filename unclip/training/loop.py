@@ -20,7 +20,7 @@ from unclip.nn.attention import set_attention_backend
 from unclip.training.data import PositionBatches, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema, put_weights, track_name, without_weights
-from unclip.training.folder import claim
+from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
 from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
 from unclip.training.progress import Progress, TrainState
@@ -265,6 +265,8 @@ class Trainer:
             self._paint(averages)
             self.tracker.say(f"finished: {self.out / 'final'}")
         else:
+            if self.accelerator.is_main_process:
+                (self.out / REQUEUE).write_text(f"{self.progress.step}\n", encoding="utf-8")
             self.tracker.say(f"stopped, saved at {self.progress.step}; the same command goes on")
         self.accelerator.wait_for_everyone()
 
