@@ -18,6 +18,7 @@ from unclip.cli.doctor import doctor
 from unclip.cli.eval import evaluate
 from unclip.cli.generate import generate
 from unclip.cli.info import info
+from unclip.cli.plan import plan
 from unclip.cli.report import UNEXPECTED, lost_output, refuse
 from unclip.cli.repro import repro
 from unclip.cli.variations import variations
@@ -31,7 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble, convert)
+    verb.__name__: verb
+    for verb in (generate, variations, info, repro, doctor, assemble, convert, plan)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():
