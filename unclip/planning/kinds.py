@@ -9,9 +9,12 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn import functional
 
 from decoder.config import DecoderConfig, DecoderRun
 from decoder.model import Decoder
+from prior.autoregressive import AutoregressivePrior
+from prior.autoregressive_config import AutoregressiveConfig, AutoregressiveRun
 from prior.config import PriorConfig, PriorRun
 from prior.model import Prior
 from unclip.config import load_config
@@ -77,6 +80,8 @@ def _kind(path: Path) -> str:
         raise ConfigError(f"{path} is no training run: it needs the keys model and train")
     if "unet" in model:
         return "upsampler" if "crop_px" in data else "decoder"
+    if "num_codes" in model:
+        return "autoregressive"
     if "num_heads" in model:
         return "prior"
     raise ConfigError(
@@ -102,7 +107,26 @@ def _prior(run: PriorRun, text_tokens: int) -> Planned:
     return Planned("prior", run.train, network, _meta(loss), _embedding_bytes(config), run.clip)
 
 
-def _embedding_bytes(config: PriorConfig) -> float:
+def _autoregressive(run: AutoregressiveRun, text_tokens: int) -> Planned:
+    config = run.model
+    network = _on_meta(AutoregressivePrior, config)
+
+    def loss(batch: int) -> Tensor:
+        tokens = config.context_length
+        codes = torch.zeros(batch, config.num_codes, dtype=torch.long)
+        logits = network(
+            torch.empty(batch, config.embed_dim),
+            torch.empty(batch, tokens, config.text_width),
+            torch.ones(batch, tokens, dtype=torch.bool),
+            codes[:, 0],
+            codes,
+        ).float()
+        return functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
+
+    return Planned("prior", run.train, network, _meta(loss), _embedding_bytes(config), run.clip)
+
+
+def _embedding_bytes(config: PriorConfig | AutoregressiveConfig) -> float:
     """An image embedding and a text embedding in float16, and a caption."""
     return 2 * 2 * config.embed_dim + CAPTION_BYTES
 
@@ -145,6 +169,7 @@ def _upsampler(run: UpsamplerRun, text_tokens: int) -> Planned:
 
 _KINDS: dict[str, tuple[type[Any], Callable[[Any, int], Planned]]] = {
     "prior": (PriorRun, _prior),
+    "autoregressive": (AutoregressiveRun, _autoregressive),
     "decoder": (DecoderRun, _decoder),
     "upsampler": (UpsamplerRun, _upsampler),
 }
