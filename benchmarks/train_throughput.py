@@ -2,9 +2,9 @@
 beside DALLE2-pytorch at the same number of parameters.
 
 A step is what the trainer does with a batch that is there: noise, forward, backward, clipping,
-optimiser, averages. All variants of a stage are timed in turn, round by round, on a CPU in CPU time
-of one thread; ratios are medians of the rounds' ratios. The limit is what a convolution or a product
-reaches in the same run (H200: 790 TFLOP/s).
+optimiser, averages. All variants of a stage are timed in turn, round by round, on a CPU in CPU
+time of one thread; ratios are medians of the rounds' ratios. The limit is what a convolution or a
+product reaches in the same run (H200: 790 TFLOP/s).
 
     python -m benchmarks.train_throughput [--stages prior decoder upsampler] [--shape small]
         [--batch 8] [--rounds 7] [--no-compile] [--json FILE]

@@ -14,6 +14,8 @@ from torch import nn
 
 from decoder.config import DecoderRun
 from decoder.model import Decoder
+from prior.autoregressive import AutoregressivePrior
+from prior.autoregressive_config import AutoregressiveRun
 from prior.config import PriorRun
 from prior.model import Prior
 from unclip.config import load_config
@@ -24,6 +26,7 @@ from upsamplers.model import Upsampler
 CONFIGS = Path(__file__).parents[2] / "configs"
 STAGES: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "prior": (PriorRun, Prior),
+    "prior_autoregressive": (AutoregressiveRun, AutoregressivePrior),
     "decoder": (DecoderRun, Decoder),
     "upsampler_256": (UpsamplerRun, Upsampler),
     "upsampler_1024": (UpsamplerRun, Upsampler),
@@ -31,6 +34,7 @@ STAGES: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
 # Published: arXiv 2204.06125, Table 3; kakaobrain/karlo, README. Counted: here.
 SIZES = {
     "paper/prior": ("1B", 1_225_925_632),
+    "paper/prior_autoregressive": ("1B", 2_019_852_800),
     "paper/decoder": ("3.5B", 3_461_462_534),
     "paper/upsampler_256": ("700M", 729_702_083),
     "paper/upsampler_1024": ("300M", 282_059_139),
@@ -65,6 +69,7 @@ def test_a_file_says_the_published_and_the_counted_size(name: str) -> None:
 def test_the_figures_of_table_3_are_in_the_files() -> None:
     table = {
         "prior": (600_000, 4096, 1.1e-4, (0.9, 0.96), 1e-6, 6e-2, 0.9999),
+        "prior_autoregressive": (1_000_000, 4096, 1.6e-4, (0.9, 0.91), 1e-10, 4e-2, 0.999),
         "decoder": (800_000, 2048, 1.2e-4, (0.9, 0.999), 1e-8, 0.0, 0.9999),
         "upsampler_256": (1_000_000, 1024, 1.2e-4, (0.9, 0.999), 1e-8, 0.0, 0.9999),
         "upsampler_1024": (1_000_000, 512, 1e-4, (0.9, 0.999), 1e-8, 0.0, 0.9999),

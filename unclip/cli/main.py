@@ -19,6 +19,7 @@ from unclip.cli.ema import ema
 from unclip.cli.eval import evaluate
 from unclip.cli.generate import generate
 from unclip.cli.info import info
+from unclip.cli.plan import plan
 from unclip.cli.report import UNEXPECTED, lost_output, refuse
 from unclip.cli.repro import repro
 from unclip.cli.variations import variations
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 VERBS: dict[str, Callable[..., int]] = {
     verb.__name__: verb
-    for verb in (generate, variations, info, repro, doctor, assemble, convert, ema)
+    for verb in (generate, variations, info, repro, doctor, assemble, convert, ema, plan)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():
