@@ -112,6 +112,20 @@ def test_another_clip(unclip: Command, here: Path, scenes: str) -> None:
 
 
 @pytest.mark.slow
+def test_karlo(unclip: Command, here: Path, scenes: str, karlo_folder: Path) -> None:
+    """Its CLIP reads prompts alone: another one judges, and there is no panel."""
+    save_small_judge(here / "clip")
+    arguments = ("eval", str(karlo_folder), "--data", scenes, "--num", "4", "--cache", "cache")
+    refused = unclip(*arguments)
+    assert refused.code == 2
+    assert "no image tower: give another one as --features DIR" in refused.error
+    done = unclip(*arguments, "--features", "clip", "--json")
+    assert "left out: the prior's panel" in done.err
+    assert list(done.json["figures"])[-1] == "r_precision"
+    assert done.json["sampling"]["size"] == 32
+
+
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_clip_of_open_clip(tmp_path: Path) -> None:
     import open_clip
