@@ -165,6 +165,7 @@ def test_a_clip_of_open_clip(tmp_path: Path) -> None:
         (["--data", "scenes", "--features", "x"], "--features is x, which is no folder"),
         (["--data", "scenes", "--clip", "scenes"], "scenes is no stage folder"),
         (["--data", "scenes", "--out", "file"], "--out file is a file"),
+        (["--data", "scenes", "--keep", "file"], "--keep file cannot be written"),
     ],
 )
 def test_refused(
