@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -112,6 +113,20 @@ def test_another_clip(unclip: Command, here: Path, scenes: str) -> None:
 
 
 @pytest.mark.slow
+def test_karlo(unclip: Command, here: Path, scenes: str, karlo_folder: Path) -> None:
+    """Its CLIP reads prompts alone: another one judges, and there is no panel."""
+    save_small_judge(here / "clip")
+    arguments = ("eval", str(karlo_folder), "--data", scenes, "--num", "4", "--cache", "cache")
+    refused = unclip(*arguments)
+    assert refused.code == 2
+    assert "no image tower: give another one as --features DIR" in refused.error
+    done = unclip(*arguments, "--features", "clip", "--json")
+    assert "left out: the prior's panel" in done.err
+    assert list(done.json["figures"])[-1] == "r_precision"
+    assert done.json["sampling"]["size"] == 32
+
+
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_clip_of_open_clip(tmp_path: Path) -> None:
     import open_clip
@@ -150,7 +165,9 @@ def test_a_clip_of_open_clip(tmp_path: Path) -> None:
         (["--data", "scenes", "--feature-weights", "x"], "is for --features inception or vgg16"),
         (["--data", "scenes", "--features", "x"], "--features is x, which is no folder"),
         (["--data", "scenes", "--clip", "scenes"], "scenes is no stage folder"),
+        (["--data", "scenes", "--seed", "-1"], "seed is -1"),
         (["--data", "scenes", "--out", "file"], "--out file is a file"),
+        (["--data", "scenes", "--keep", "file"], "--keep file cannot be written"),
     ],
 )
 def test_refused(
@@ -162,16 +179,25 @@ def test_refused(
     assert reason in done.error
 
 
+def start_two(*arguments: str) -> "subprocess.Popen[str]":
+    command = [*TWO, "-m", "unclip", "eval", "../tiny", *FEW, "--cache", "other", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 @pytest.mark.slow
-def test_two_processes(unclip: Command, scenes: str) -> None:
-    """The same numbers, whoever paints what."""
-    arguments = ("eval", "../tiny", "--data", scenes, *FEW)
-    alone = unclip(*arguments, "--json").json["figures"]
-    command = [*TWO, "-m", "unclip", *arguments, "--cache", "other", "--out", "two"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert "two/report.html" in finish(process)
-    both = json.loads(Path("two/figures.json").read_text())["figures"]
+def test_two_processes(unclip: Command, here: Path, scenes: str) -> None:
+    """The same numbers, whoever paints what; and where one fails, the other does not wait."""
+    alone = unclip("eval", "../tiny", "--data", scenes, *FEW, "--json").json["figures"]
+    assert "two/report.html" in finish(start_two("--data", scenes, "--out", "two"))
+    both = json.loads((here / "two" / "figures.json").read_text())["figures"]
     assert both.keys() == alone.keys()
     for key, figure in both.items():
         for name in ("value", "low", "high"):
             assert figure["made"][name] == pytest.approx(alone[key]["made"][name], abs=1e-6), key
+
+    shutil.copytree(scenes, "damaged")
+    for path in Path("damaged").glob("*.png"):
+        path.write_bytes(path.read_bytes()[:200])
+    assert "error: cannot read damaged/" in finish(
+        start_two("--data", "damaged", "--out", "none"), code=1
+    )

@@ -24,6 +24,7 @@ OPTIONS = {
     "guidance_scale": "guidance",
     "prior_guidance_scale": "prior-guidance",
     "prior_num_inference_steps": "prior-steps",
+    "super_res_num_inference_steps": "super-res-steps",
 }
 """Settings whose option has another name."""
 
@@ -62,13 +63,16 @@ def evaluate(
     keep: eval_options.Keep = None,
     cache: eval_options.Cache = None,
     out: eval_options.Out = None,
-    force: options.Force = False,
-    size: options.Size = None,
+    force: eval_options.Force = False,
+    size: eval_options.Size = None,
     quality: options.Quality = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     guidance_interval: options.GuidanceInterval = None,
     sampler: options.Sampler = None,
+    super_res_steps: options.SuperResSteps = None,
+    super_res_sampler: options.SuperResSampler = None,
+    super_res_start: options.SuperResStart = None,
     prior_guidance: options.PriorGuidance = None,
     prior_steps: options.PriorSteps = None,
     device: options.Device = None,
@@ -86,6 +90,9 @@ def evaluate(
         "sampler": sampler,
         "prior_guidance_scale": prior_guidance,
         "prior_num_inference_steps": prior_steps,
+        "super_res_num_inference_steps": super_res_steps,
+        "super_res_sampler": super_res_sampler,
+        "super_res_start": super_res_start,
     }
     asked = {
         "num": num,

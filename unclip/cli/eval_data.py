@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unclip.cli.eval_networks import Networks, choose_networks
@@ -26,12 +27,14 @@ from unclip.evaluation.captioned.reals import (
 )
 from unclip.evaluation.captioned.results import Compared, Read, check_enough, results
 from unclip.pipeline.pipeline import UnCLIPPipeline
-from unclip.pipeline.requests import printable
+from unclip.pipeline.requests import check_seeds, printable
 from unclip.pipeline.settings import Settings
 from unclip.training.signals import StopSignal
 
 COMMON_PX = 256
 """The size that most figures are told at."""
+MANY = 1000
+"""Pictures of which every tenth part is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ def evaluate_on_data(report: Report, request: Request) -> None:
     processes = this_process()
     pairs = choose_pairs(request.data, request.num, request.seed)
     check_enough(len(pairs))
+    check_seeds((request.seed, request.seed + len(pairs) - 1))
     out = None if request.out is None else Path(request.out)
     if out is not None:
         check_free(out, force=request.force)
@@ -113,6 +117,11 @@ class _Run:
             f"{len(pairs)} captions at {self.size} px, {self.batch} at a time; features of "
             f"{networks.features.name}"
         )
+        if processes.first and (cut := sum(map(pipe.is_cut, self.captions))):
+            report.note(
+                f"{cut} captions are longer than the {pipe.max_tokens} tokens that are read: "
+                "the rest of them is left out"
+            )
 
     def real_features(self) -> dict[str, Tensor]:
         """Returns every network's features of the real pictures, in the first process."""
@@ -168,8 +177,18 @@ class _Run:
         count = len(self.pairs)
         batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
         mine = [batches[place] for place in self.processes.share_of(len(batches))]
-        with self.report.progress({name: sum(map(len, mine))}) as advance:
-            yield mine, lambda: advance(name)
+        total, done = sum(map(len, mine)), 0
+        with self.report.progress({name: total}) as advance:
+
+            def count_one() -> None:
+                nonlocal done
+                advance(name)
+                done += 1
+                # For a log file, which has no bars.
+                if total >= MANY and done * 10 // total > (done - 1) * 10 // total:
+                    self.report.note(f"{name}: {done:,} of this process's {total:,}")
+
+            yield mine, count_one
 
 
 def size_of(pipe: UnCLIPPipeline, request: Request) -> int:

@@ -1,4 +1,4 @@
-"""Options of `unclip eval` alone."""
+"""Options of `unclip eval --data` alone; how the model paints is asked for as of `generate`."""
 
 from typing import Annotated
 
@@ -84,4 +84,15 @@ Out = Annotated[
         help="Gets figures.json and report.html; eval-NAME if not given.",
         rich_help_panel=PANEL,
     ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Side in pixels; the largest that the model paints up to 256 if not given.",
+        rich_help_panel=PANEL,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Overwrite an earlier report.", rich_help_panel=PANEL),
 ]

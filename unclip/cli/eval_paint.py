@@ -8,6 +8,7 @@ that was stopped goes on where it was, and one with other settings takes none of
 import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from unclip.cli.eval_networks import Networks
 from unclip.cli.outputs import Plan, write
 from unclip.cli.pictures import Order, picture_record
 from unclip.config import to_dict
-from unclip.errors import CancelledError
+from unclip.errors import CancelledError, InputError
 from unclip.evaluation.captioned.extractors import Extractor
 from unclip.evaluation.captioned.pairs import stack
 from unclip.pipeline.devices import dtype_name
@@ -94,8 +95,10 @@ class Painter:
             stopped: the number of the signal that came, or 0.
 
         Raises:
-            InputError: a setting cannot be used.
+            InputError: a setting cannot be used, or the folder cannot be written.
         """
+        if keep is not None:
+            _make_folder(keep)
         self.pipe, self.captions, self.settings, self.keep = pipe, captions, settings, keep
         self.seeds = [seed + place for place in range(len(captions))]
         self.sampling: Sampling = pipe.settings(**settings)
@@ -221,6 +224,16 @@ class Painter:
     def _record(self, picture: Picture) -> Any:
         order = Order(plan=Plan((), None, False), seeds=())
         return picture_record(self.pipe, order, self.sampling, picture)
+
+
+def _make_folder(keep: Path) -> None:
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=keep):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"--keep {keep} cannot be written: {reason}; choose another") from error
 
 
 def thumb(image: Image.Image) -> bytes:

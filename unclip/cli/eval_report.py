@@ -12,7 +12,7 @@ from torch import Tensor
 import unclip
 from unclip.cli.eval_networks import BIASED, Networks
 from unclip.cli.eval_paint import thumb
-from unclip.cli.outputs import write
+from unclip.cli.outputs import Plan, write
 from unclip.cli.report import Report
 from unclip.config import to_dict
 from unclip.errors import InputError
@@ -57,13 +57,11 @@ def check_free(out: Path, *, force: bool) -> None:
     """Checks that the reports can be written, before any work is done.
 
     Raises:
-        InputError: they are there already, or `out` is a file.
+        InputError: they are there already, or the folder cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file, expected a folder")
-    there = [name for name in (FIGURES, PAGE) if (out / name).exists()]
-    if there and not force:
-        raise InputError(f"{out / there[0]} exists: pass --force to overwrite it, or another --out")
+    Plan((out / FIGURES, out / PAGE), None, force).check((0, 1))
 
 
 def tell(report: Report, told: Told, out: Path, *, force: bool) -> None:
