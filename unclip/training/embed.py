@@ -66,10 +66,15 @@ def plan(pieces: Sequence[Piece], out: Path, clip: FrozenClip, dtype: str, jobs:
     """Compares what is asked for with what the folder holds.
 
     Raises:
-        ConfigError: no such type of number, or the folder holds other embeddings.
+        ConfigError: no such type of number, or the folder cannot be written or holds other
+            embeddings.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"--dtype {dtype} cannot be used: choose {' or '.join(DTYPES)}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
     config = clip.clip.config
     if config.text_only:
         raise ConfigError("this CLIP has no image tower, it cannot embed pictures: choose another")
