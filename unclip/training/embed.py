@@ -208,9 +208,10 @@ def _numbers(embeds: Tensor) -> np.ndarray:
 def _seen(work: Embedding, piece: TarPiece | FolderPiece, skips: Skips) -> Iterator[Seen]:
     """Decodes in threads, some pictures ahead, and gives them in their order."""
     size_px = work.clip.clip.config.image.image_size
-    with ThreadPoolExecutor(work.jobs) as pool:
-        raw = piece.samples(skips)
-        ahead: list[tuple[RawSample, Future[Tensor | str]]] = []
+    pool = ThreadPoolExecutor(work.jobs)
+    ahead: list[tuple[RawSample, Future[Tensor | str]]] = []
+    raw = piece.samples(skips)
+    try:
         while True:
             ahead += [
                 (sample, pool.submit(_decode, sample, size_px))
@@ -225,6 +226,8 @@ def _seen(work: Embedding, piece: TarPiece | FolderPiece, skips: Skips) -> Itera
                 continue
             skips.good()
             yield Seen(sample.key, tuple(map(_plain, sample.captions)), image)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _decode(sample: RawSample, size_px: int) -> Tensor | str:
