@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from shards import picture, write_shards, write_tar
+from tar_files import picture, write_shards, write_tar
 
 from unclip.data.captioned import FolderPiece, pieces_of
 from unclip.data.tars import RawSample, Skips, read_tar

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import TWO, contents, finish
-from shards import picture, write_shards, write_tar
+from tar_files import picture, write_shards, write_tar
 
 from prior.train import main as train_prior
 from unclip.cli.main import main
