@@ -28,7 +28,7 @@ from unclip.config import load_config
 CONFIGS = Path(__file__).parents[1] / "configs"
 DRAWS = (1, 2, 4, 8)
 COUNTED_ONLY = "karlo"
-CAPTIONS = {"tiny": 64, "pocket": 16, "small": 1}
+CAPTIONS = {"tiny": 64, "pocket": 16, "small": 4}
 """Captions of a timed batch on a CPU; a GPU gets 64 times as many."""
 GPU_FACTOR = 64
 

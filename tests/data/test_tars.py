@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from shards import picture, write_shards, write_tar
+from tar_files import picture, write_shards, write_tar
 
-from unclip.data.captioned import pieces_of
+from unclip.data.captioned import FolderPiece, pieces_of
 from unclip.data.tars import RawSample, Skips, read_tar
 from unclip.errors import DataError
 
@@ -86,6 +86,7 @@ def test_a_set_is_tars_or_a_folder(tmp_path: Path) -> None:
         (tmp_path / "folder" / f"{name}.png").write_bytes(picture(1))
         (tmp_path / "folder" / f"{name}.txt").write_text(f"the {name}")
     (piece,) = pieces_of(tmp_path / "folder")
+    assert isinstance(piece, FolderPiece)
     samples = list(piece.samples(Skips()))
     assert [(each.key, each.captions) for each in samples] == [
         ("a.png", ("the a",)),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import TWO, contents, finish
-from shards import picture, write_shards, write_tar
+from tar_files import picture, write_shards, write_tar
 
 from prior.train import main as train_prior
 from unclip.cli.main import main
@@ -159,6 +159,7 @@ def test_another_clip_or_type_is_refused(
 ) -> None:
     out = tmp_path / "out"
     write_shards(tmp_path / "shards", [3])
+    (tmp_path / "file").touch()
     made = unclip("embed", tmp_path / "shards", out, "--clip", str(tiny_runs / "model"))
     assert made["exit_code"] == 0, "a model's own CLIP"
     for arguments, says in (
@@ -166,8 +167,10 @@ def test_another_clip_or_type_is_refused(
         (("--clip", str(tmp_path)), "is no model"),
         (("--dtype", "float32"), "now they are float32 embeddings"),
         (("--dtype", "int8"), "choose float16 or float32"),
+        ((), "file: File exists"),
     ):
-        refused = unclip("embed", tmp_path / "shards", out, *arguments)
+        target = out if arguments else tmp_path / "file"
+        refused = unclip("embed", tmp_path / "shards", target, *arguments)
         assert refused["exit_code"] == 2
         assert says in refused["error"]["message"]
 

@@ -15,7 +15,9 @@ from unclip.cli.report import Advance, Report, run
 Shards = Annotated[
     Path,
     typer.Argument(
-        metavar="SHARDS", help="A folder of WebDataset tars, or of captioned pictures; or one tar."
+        metavar="SHARDS",
+        help="A folder of WebDataset tars, of captioned pictures, or of embeddings in "
+        "clip-retrieval's layout; or one tar.",
     ),
 ]
 Target = Annotated[Path, typer.Argument(metavar="DST", help="The embeddings' folder.")]

@@ -43,8 +43,6 @@ def write_part(
         DataError: it cannot be written, a full disk for instance.
         BackendError: pyarrow is not installed.
     """
-    for kind in ("img_emb", "text_emb", "metadata", "captions", "parts"):
-        (root / kind).mkdir(parents=True, exist_ok=True)
     record = root / "parts" / f"part_{number}.json"
     texts = [BETWEEN_CAPTIONS.join(map(str.encode, row)) for row in rows.captions]
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
@@ -56,6 +54,8 @@ def write_part(
     }
     names = part_files(number)
     try:
+        for kind in ("img_emb", "text_emb", "metadata", "captions", "parts"):
+            (root / kind).mkdir(parents=True, exist_ok=True)
         for outdated in (root / MANIFEST, record):
             outdated.unlink(missing_ok=True)
         files = {

@@ -64,7 +64,7 @@ class RetrievalPiece:
                 f"{self.root}: part {self.number} has {images.shape} image embeddings, "
                 f"{texts.shape} text embeddings and {len(table)} rows of metadata, expected as many"
             )
-        usable = np.isfinite(images).all(1) & images.any(1)
+        usable = np.asarray(np.isfinite(images).all(1) & images.any(1))
         keys, captions, kept = [], [], []
         for place, row in enumerate(table):
             key, found = str(row.get("image_path", place)), captions_of(row)

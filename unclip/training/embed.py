@@ -66,10 +66,15 @@ def plan(pieces: Sequence[Piece], out: Path, clip: FrozenClip, dtype: str, jobs:
     """Compares what is asked for with what the folder holds.
 
     Raises:
-        ConfigError: no such type of number, or the folder holds other embeddings.
+        ConfigError: no such type of number, or the folder cannot be written or holds other
+            embeddings.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"--dtype {dtype} cannot be used: choose {' or '.join(DTYPES)}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
     config = clip.clip.config
     if config.text_only:
         raise ConfigError("this CLIP has no image tower, it cannot embed pictures: choose another")
@@ -203,9 +208,10 @@ def _numbers(embeds: Tensor) -> np.ndarray:
 def _seen(work: Embedding, piece: TarPiece | FolderPiece, skips: Skips) -> Iterator[Seen]:
     """Decodes in threads, some pictures ahead, and gives them in their order."""
     size_px = work.clip.clip.config.image.image_size
-    with ThreadPoolExecutor(work.jobs) as pool:
-        raw = piece.samples(skips)
-        ahead: list[tuple[RawSample, Future[Tensor | str]]] = []
+    pool = ThreadPoolExecutor(work.jobs)
+    ahead: list[tuple[RawSample, Future[Tensor | str]]] = []
+    raw = piece.samples(skips)
+    try:
         while True:
             ahead += [
                 (sample, pool.submit(_decode, sample, size_px))
@@ -220,6 +226,8 @@ def _seen(work: Embedding, piece: TarPiece | FolderPiece, skips: Skips) -> Itera
                 continue
             skips.good()
             yield Seen(sample.key, tuple(map(_plain, sample.captions)), image)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _decode(sample: RawSample, size_px: int) -> Tensor | str:
