@@ -7,8 +7,9 @@ antialiasing: several times faster, and hardly a grey level off (benchmarks/load
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class TooSmallError(ValueError):
     """A picture that is smaller than the square to be cut from it."""
 
 
-def open_picture(file: Path | BinaryIO, shrink_to_px: int | None = None) -> Image.Image:
+def open_picture(file: Path | BytesIO, shrink_to_px: int | None = None) -> Image.Image:
     """Opens a picture as RGB, upright, transparency on white.
 
     Args:
@@ -134,7 +135,7 @@ class Crop:
 
 
 def make_sample(
-    file: Path | BinaryIO, captions: tuple[str, ...], prepare: Prepare, rng: np.random.Generator
+    file: Path | BytesIO, captions: tuple[str, ...], prepare: Prepare, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Returns image (3, height, width) in [-1, 1], and one of the captions.
 
