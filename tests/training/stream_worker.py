@@ -47,12 +47,12 @@ def flat(steps: Steps) -> list[int]:
 
 def resume(pictures: ShardPictures) -> None:
     epoch = len(pictures) // BATCH
-    for size, workers in ((1, 1), (2, 1), (1, 2)):
+    for size, workers, stops in ((1, 1, (3,)), (2, 1, (epoch - 1,)), (1, 2, (3, epoch + 1))):
         whole_world = open_world(pictures, size, workers)
         whole = read(whole_world, 2 * epoch)
         end(whole_world)
         assert flat(whole[:epoch]) == flat(whole[epoch:]) == list(range(len(pictures)))
-        for stop in (3, epoch - 1, epoch + 1):
+        for stop in stops:
             first = open_world(pictures, size, workers)
             assert read(first, stop) == whole[:stop]
             saved = end(first)
@@ -67,10 +67,10 @@ def share_out(pictures: ShardPictures) -> None:
     everything, epoch = list(range(len(pictures))), len(pictures) // BATCH
     for workers in (0, 1):
         two = open_world(pictures, 2, workers)
-        before = read(two, 3)
+        before = read(two, 4)
         one = open_world(pictures, 1, workers, end(two))
         assert f"2 loading processes here, not train.num_workers {workers}" in one[0].notes[0]
-        assert flat(before + read(one, epoch - 3)) == everything
+        assert flat(before + read(one, epoch - 4)) == everything
 
         # And back within the next epoch. A part is half as large then.
         before = read(one, 2)

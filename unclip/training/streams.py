@@ -6,6 +6,7 @@ so that a buffer costs nothing and is restored at once; a picture is read and de
 comes. Captions and crops are functions of the seed and the place in the stream.
 """
 
+import atexit
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -72,6 +73,8 @@ class StreamSource:
         if state is not None:
             self.loader.restore_state_rank(_for_loader(state, self.workers))
         self._batches: Generator[dict[str, Any]] | None = None
+        # Python joins its processes at exit, and these do not heed the signal that ends others.
+        atexit.register(self.close)
 
     def batch(self) -> dict[str, Any]:
         """The next part of a step.
@@ -99,6 +102,7 @@ class StreamSource:
 
     def close(self) -> None:
         """Ends the loading processes."""
+        atexit.unregister(self.close)
         if self._batches is not None:
             self._batches.close()
         # All three hold the iterator whose end stops the processes.
