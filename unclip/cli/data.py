@@ -86,6 +86,89 @@ def illustrations(
     return run("data illustrations", work, as_json=as_json, verbose=verbose)
 
 
+@app.command()
+def shards(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="Folder of captioned pictures, or scenes:NUM of the pocket world."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the shards.")],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PX",
+            help="Make the shorter side of larger pictures so small, as JPEG; none is enlarged. "
+            "Without it all are kept as they are.",
+        ),
+    ] = None,
+    per_shard: Annotated[int, typer.Option(min=1, help="Pictures in a shard.")] = 10_000,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that write; one for each processor.")
+    ] = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Write captioned pictures as shards (WebDataset tars as img2dataset makes them) to train on.
+
+    The same command again goes on with the shards that are missing.
+    """
+
+    def work(report: Report) -> None:
+        with interrupt_held():
+            from unclip.data.shards.index import energon, write_index
+            from unclip.data.shards.sources import open_originals
+            from unclip.data.shards.write import write_shards
+
+        energon()
+        written = write_shards(
+            open_originals(source, size),
+            out,
+            size_px=size,
+            per_shard=per_shard,
+            jobs=jobs or _processors(),
+            tell=report.note,
+        )
+        if written.kept:
+            report.note(f"{written.kept} of {written.shards} shards were there already")
+        for reason, count in written.faults.most_common():
+            report.note(f"left out: {count} x {reason} (the .parquet files say which)")
+        indexed = write_index(out, jobs or _processors())
+        report.result |= {"path": str(out), "shards": written.shards, "samples": indexed.samples}
+        report.result |= {"left_out": dict(written.faults)}
+        report.line(f"{indexed.samples} pictures in {written.shards} shards: {out}")
+
+    return run("data shards", work, as_json=as_json, verbose=verbose)
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of *.tar shards.")],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; one for each processor.")
+    ] = None,
+    as_json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Index a folder of shards that others made (img2dataset, say), so that stages train on it."""
+
+    def work(report: Report) -> None:
+        with interrupt_held():
+            from unclip.data.shards.index import write_index
+
+        indexed = write_index(folder, jobs or _processors())
+        for line in indexed.warnings():
+            report.note(f"warning: {line}")
+        report.result |= {"path": str(folder), "shards": indexed.shards}
+        report.result |= {"samples": indexed.samples, "cut_off": indexed.cut_off}
+        report.result |= {"unreadable": indexed.unreadable}
+        report.line(f"{indexed.samples} samples in {indexed.shards} shards: {folder}")
+
+    return run("data index", work, as_json=as_json, verbose=verbose)
+
+
 def _processors() -> int:
     """Those that this process may use, where the system tells."""
     tells = hasattr(os, "sched_getaffinity")

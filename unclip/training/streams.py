@@ -6,8 +6,9 @@ so that a buffer costs nothing and is restored at once; a picture is read and de
 comes. Captions and crops are functions of the seed and the place in the stream.
 """
 
+import atexit
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,7 +72,9 @@ class StreamSource:
         self.loader = self._open(config)
         if state is not None:
             self.loader.restore_state_rank(_for_loader(state, self.workers))
-        self._batches: Iterator[dict[str, Any]] | None = None
+        self._batches: Generator[dict[str, Any]] | None = None
+        # Python joins its processes at exit, and these do not heed the signal that ends others.
+        atexit.register(self.close)
 
     def batch(self) -> dict[str, Any]:
         """The next part of a step.
@@ -99,8 +102,11 @@ class StreamSource:
 
     def close(self) -> None:
         """Ends the loading processes."""
-        self._batches = None
-        del self.loader
+        atexit.unregister(self.close)
+        if self._batches is not None:
+            self._batches.close()
+        # All three hold the iterator whose end stops the processes.
+        self._batches = self.loader._epoch_iterator = self.loader._iterator = None
 
     def _take(self, before: list[RankState]) -> RankState:
         """This process's part of the states of an earlier world."""
@@ -164,7 +170,7 @@ class _Places:
         return {"__key__": str(index), "__shard__": ""}
 
 
-def _places(pictures: ShardPictures, worker_config: WorkerConfig) -> WebdatasetSampleLoaderDataset:
+def _places(pictures: ShardPictures, worker_config: WorkerConfig) -> Any:
     """The samples' places in energon's order: a part for each stream, shuffled by slices."""
     slices = Sharder.shard_workers(pictures.shards, worker_config, max_samples_per_sequence=SLICE)
     return WebdatasetSampleLoaderDataset(

@@ -84,6 +84,8 @@ def write_index(root: Path, jobs: int = 1) -> Indexed:
     energon()
     from unclip.data.shards.preparation import prepare
 
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder of shards")
     names = shard_names(root)
     if not names:
         raise DataError(f"{root} has no shards: expected files like 00000.tar")
