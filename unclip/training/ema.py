@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unclip.training.profiles import decay_at, gamma_of
-from unclip.training.sharding import local
+from unclip.training.parts import local
 
 
 def track_name(std: float) -> str:
