@@ -23,9 +23,9 @@ from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import claim
 from unclip.training.lost import telling
 from unclip.training.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+from unclip.training.parts import whole
 from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
-from unclip.training.parts import whole
 from unclip.training.sharding import prepare_model
 from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.stage import Stage

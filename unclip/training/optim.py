@@ -10,8 +10,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from unclip.errors import CheckpointError
-from unclip.training.settings import TrainConfig
 from unclip.training.parts import local
+from unclip.training.settings import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -6,7 +6,6 @@ blocks of our networks, on any device, and optimiser and averages are made of th
 
 import warnings
 
-import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
