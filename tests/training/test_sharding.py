@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sharding_worker
 import torch
 from processes import TWO, finish, tensors
 from safetensors.torch import load_file
 
 Start = Callable[..., "object"]
-WORKER = Path(__file__).with_name("sharding_worker.py")
+WORKER = Path(sharding_worker.__file__)
 THREE = (*TWO[:4], "3", *TWO[5:])
 
 
@@ -34,7 +35,9 @@ def test_two_and_three_processes_are_one(tmp_path: Path, start_training: Start) 
                 continue
             scale = max(1.0, value.abs().max().item())
             assert (found[name] - value).abs().max() <= 1e-5 * scale, (count, name)
-    gradients = {name for name in expected if ".grad." in name and expected[name].abs().max() > 1e-4}
+    gradients = {
+        name for name in expected if ".grad." in name and expected[name].abs().max() > 1e-4
+    }
     assert len(gradients) > 100  # else nothing was compared
 
 

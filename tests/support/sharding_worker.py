@@ -1,6 +1,6 @@
 """Trains small networks for three steps, whole or sharded, and writes what came of it.
 
-`python sharding_worker.py OUT KEY=VALUE...`; under a launcher each process takes its slice of a batch.
+`python sharding_worker.py OUT KEY=VALUE...`; of several processes each takes its part of a batch.
 """
 
 import sys
