@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from unclip.training.parts import local
 from unclip.training.profiles import decay_at, gamma_of
-from unclip.training.sharding import local
 
 
 def track_name(std: float) -> str:

@@ -22,10 +22,11 @@ from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
-from unclip.training.optim import learning_rate, make_optimizer, set_learning_rate
+from unclip.training.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+from unclip.training.parts import whole
 from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
-from unclip.training.sharding import whole
+from unclip.training.sharding import prepare_model
 from unclip.training.skipped import stop_if_too_many, tell_skipped
 from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.sources import DataSource, open_source
@@ -108,8 +109,9 @@ class Trainer:
             # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
             model = model.to(memory_format=torch.channels_last)
         stage.prepare(accelerator.device)
-        self.progress, self.ema = Progress(), Ema(model, config.ema_stds)
         self.shown = without_weights(model)
+        self.model = prepare_model(model, config, accelerator)
+        self.progress, self.ema = Progress(), Ema(model, config.ema_stds)
         self.optimizer = make_optimizer(model, config)
         self.state = TrainState(model, self.ema, self.optimizer, self.progress)
         about = {
@@ -132,7 +134,6 @@ class Trainer:
             self.checkpoints.check_room(self.state)
         if accelerator.is_main_process:
             forget_snapshots_after(out, self.progress.step)
-        self.model = accelerator.prepare_model(model)
         self.saved_at = time.monotonic()
 
         rank, world_size = accelerator.process_index, accelerator.num_processes
@@ -165,8 +166,7 @@ class Trainer:
             rate = learning_rate(config, progress.step, progress.warm_since)
             set_learning_rate(self.optimizer, rate)
             figures, skipped = self._backward()
-            norm = accelerator.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-            assert norm is not None, "the gradients are not sharded"
+            norm = clip_gradients(self.model.parameters(), config.clip_norm)
 
             # A gradient that is not finite on any process reaches the weights on none.
             bad = ~(torch.isfinite(figures["loss"]) & torch.isfinite(norm))

@@ -38,6 +38,14 @@ class TrainConfig:
     """The one of `ema_stds` that `final/` and the sheets are made of."""
     precision: Literal["bf16", "float32"] = "bf16"
     """Of the forward pass; weights, optimiser and average are float32."""
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """What several processes hold: the whole model each, or each a part of every parameter, of its
+    gradient, its optimiser state and its averages (`fully_shard`)."""
+    recompute: bool = False
+    """Forget the activations of every block and compute them again in the backward pass: less
+    memory, about a third more time."""
+    compile: bool = False
+    """Compile every block with torch.compile."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
     """The kernels of all attention; xformers needs the extra of that name and a CUDA device."""
     num_workers: int = 0
