@@ -15,33 +15,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unclip.errors import CheckpointError, ConfigError, TrainingDivergedError
+from unclip.errors import CheckpointError, TrainingDivergedError
 from unclip.nn.attention import set_attention_backend
-from unclip.training.data import PositionBatches, to_device
+from unclip.training.begin import Begun, begin
+from unclip.training.data import to_device
 from unclip.training.draws import Draws, seed_layers
-from unclip.training.ema import Ema, put_weights, track_name, without_weights
 from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
-from unclip.training.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
-from unclip.training.parts import whole
-from unclip.training.progress import Progress, TrainState
+from unclip.training.optim import clip_gradients, learning_rate, set_learning_rate
 from unclip.training.settings import TrainConfig
-from unclip.training.sharding import prepare_model
 from unclip.training.skipped import stop_if_too_many, tell_skipped
-from unclip.training.snapshots import forget_snapshots_after, write_snapshot
-from unclip.training.sources import DataSource, open_source
 from unclip.training.stage import Stage
-from unclip.training.start import start_from
-from unclip.training.state import Checkpoints, checkpoint_folders
 from unclip.training.stopping import TrainingSignal
 from unclip.training.tracking import Meter, Tracker
-from unclip.training.world import (
-    Ranks,
-    held_by_first,
-    is_emulated,
-    make_accelerator,
-    totals,
-)
+from unclip.training.world import Ranks, held_by_first, make_accelerator, totals
 
 
 def train(
@@ -75,7 +62,8 @@ def train(
         telling(ranks),
         held_by_first(ranks, claim(out, dict(run_config))),
     ):
-        trainer = Trainer(stage, config, out, run_config, accelerator, resume)
+        begun = begin(stage, config, out, run_config, accelerator, resume)
+        trainer = Trainer(stage, config, out, accelerator, begun)
         try:
             trainer.run(stop)
             trainer.finish()
@@ -87,84 +75,31 @@ def train(
 
 
 class Trainer:
-    """A run in progress: what is trained, how, and how far it is."""
+    """A run in progress."""
 
     def __init__(
-        self,
-        stage: Stage,
-        config: TrainConfig,
-        out: Path,
-        run_config: Mapping[str, Any],
-        accelerator: Accelerator,
-        resume: int | None,
+        self, stage: Stage, config: TrainConfig, out: Path, accelerator: Accelerator, begun: Begun
     ) -> None:
         self.stage, self.config, self.out, self.accelerator = stage, config, out, accelerator
-
-        # The model, its average and its optimiser: fresh, or as the newest checkpoint has them.
-        begun = None
-        if config.start_from is not None and not checkpoint_folders(out / "checkpoints"):
-            begun = start_from(stage.model, Path(config.start_from))
-        model = stage.model.to(accelerator.device).train()
-        if stage.channels_last and accelerator.device.type != "cpu":
-            # On a CPU group norm costs several times more so (benchmarks/cpu_training.py).
-            model = model.to(memory_format=torch.channels_last)
-        stage.prepare(accelerator.device)
-        self.shown = without_weights(model)
-        self.model = prepare_model(model, config, accelerator)
-        self.progress, self.ema = Progress(), Ema(model, config.ema_stds)
-        self.optimizer = make_optimizer(model, config)
-        self.state = TrainState(model, self.ema, self.optimizer, self.progress)
-        about = {
-            "world_size": accelerator.num_processes,
-            "config": dict(run_config),
-            "trained_on": dict(stage.trained_on),
-        }
-        ranks = Ranks.of(accelerator)
-        self.checkpoints = Checkpoints(out / "checkpoints", config.keep, about, ranks)
-        if resume is None:
-            resumed = self.checkpoints.load_newest(self.state)
-        else:
-            resumed = self.checkpoints.load_step(self.state, resume)
-        if self.progress.step > config.steps:
-            raise ConfigError(
-                f"{out} is at step {self.progress.step}, past train.steps {config.steps}: choose "
-                "more steps, or another --out"
-            )
-        if self.progress.step < config.steps:
-            self.checkpoints.check_room(self.state)
-        if accelerator.is_main_process:
-            forget_snapshots_after(out, self.progress.step)
+        self.model, self.state, self.checkpoints = begun.model, begun.state, begun.checkpoints
+        self.batches, self.source, self.showing = begun.batches, begun.source, begun.showing
+        self.progress = self.state.progress
         self.saved_at = time.monotonic()
-
-        rank, world_size = accelerator.process_index, accelerator.num_processes
-        self.batches = PositionBatches(
-            len(stage.dataset), config, self.progress.step, rank, world_size
-        )
-        self.source: DataSource = open_source(
-            stage.dataset, self.batches, config, self.checkpoints.data
-        )
         self.skipped_told = self.progress.skipped
         self.meter = Meter(accelerator, config.batch_size)
         silent = not accelerator.is_main_process
         self.tracker = Tracker(out, stage.name, config.steps, self.progress.step, silent=silent)
-        for note in (begun, resumed, *self.source.notes):
-            if note is not None:
-                self.tracker.say(note)
-        size = sum(p.numel() for p in model.parameters())
-        where = f"{accelerator.num_processes} x {accelerator.device.type}, {config.precision}"
-        self.tracker.say(f"{size:,} parameters on {where}, from step {self.progress.step}")
-        if is_emulated(config, accelerator.device):
-            self.tracker.say(
-                "this CPU has no bf16 instructions: --set train.precision=float32 is much faster"
-            )
+        for note in begun.notes:
+            self.tracker.say(note)
 
     def run(self, stop: TrainingSignal) -> None:
         """Steps until the end or a signal."""
-        config, progress, accelerator = self.config, self.progress, self.accelerator
+        config, accelerator = self.config, self.accelerator
+        state, progress = self.state, self.progress
         stopping = False
         while progress.step < config.steps and not stopping:
             rate = learning_rate(config, progress.step, progress.warm_since)
-            set_learning_rate(self.optimizer, rate)
+            set_learning_rate(state.optimizer, rate)
             figures, skipped = self._backward()
             norm = clip_gradients(self.model.parameters(), config.clip_norm)
 
@@ -179,10 +114,10 @@ class Trainer:
             if refused:
                 self._refuse()
             else:
-                self.optimizer.step()
-                self.ema.update(self.state.model, progress.step + 1)
+                state.optimizer.step()
+                state.ema.update(state.model, progress.step + 1)
                 self.meter.add({**figures, "grad_norm": norm})
-            self.optimizer.zero_grad(set_to_none=True)
+            state.optimizer.zero_grad(set_to_none=True)
             progress.advance(updated=not refused, skipped=unusable)
             stop_if_too_many(progress, config, self.source.faults)
             self._tell_failure(self.checkpoints.proceed(written, failed))
@@ -245,9 +180,9 @@ class Trainer:
                 self._tell_failure(self.checkpoints.begin(self.state, self.source.state()))
                 self.saved_at = time.monotonic()
             if step % config.ema_every == 0:
-                self._snapshot()
+                self.showing.snapshot(self.state.ema, step, self.tracker)
             if step % config.sheet_every == 0:
-                self._paint(self._average(config.ema_final, self.accelerator.device))
+                self.showing.paint(self.state.ema, step, self.tracker)
 
     def is_done(self) -> bool:
         """Says whether the last step is done."""
@@ -257,45 +192,19 @@ class Trainer:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         self._tell_failure(self.checkpoints.wait())
         self.checkpoints.save(self.state, self.source.state())
+        ema, step = self.state.ema, self.progress.step
         if self.is_done():
-            self._snapshot()
-            averages = self._average(self.config.ema_final, self.accelerator.device)
-            if self.accelerator.is_main_process:
-                self.stage.export(self.out / "final", averages)
-            self._paint(averages)
-            self.tracker.say(f"finished: {self.out / 'final'}")
+            self.showing.snapshot(ema, step, self.tracker)
+            final = self.showing.export(ema)
+            self.showing.paint(ema, step, self.tracker)
+            self.tracker.say(f"finished: {final}")
         else:
             if self.accelerator.is_main_process:
-                (self.out / REQUEUE).write_text(f"{self.progress.step}\n", encoding="utf-8")
-            self.tracker.say(f"stopped, saved at {self.progress.step}; the same command goes on")
+                (self.out / REQUEUE).write_text(f"{step}\n", encoding="utf-8")
+            self.tracker.say(f"stopped, saved at {step}; the same command goes on")
         self.accelerator.wait_for_everyone()
 
     def close(self) -> None:
         """Ends what loads and what records."""
         self.source.close()
         self.tracker.close()
-
-    def _average(self, std: float, device: torch.device | None = None) -> dict[str, Tensor]:
-        """One of the averages, whole, on the main process; all processes call it."""
-        keep = self.accelerator.is_main_process
-        return whole(self.ema.tracks[track_name(std)], keep=keep, device=device)
-
-    def _snapshot(self) -> None:
-        """Writes all averages of this step; a full disk costs a length, not the run."""
-        for std in self.config.ema_stds:
-            averages = self._average(std)
-            if not self.accelerator.is_main_process:
-                continue
-            try:
-                write_snapshot(self.out, self.stage, std, self.progress.step, averages)
-            except CheckpointError as error:
-                self.tracker.say(f"warning: {error}; training goes on")
-
-    def _paint(self, averages: dict[str, Tensor]) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        shown = put_weights(self.shown, averages)
-        with torch.inference_mode():
-            sheet = self.stage.sheet(shown)
-        if sheet is not None:
-            self.tracker.sheet(self.progress.step, sheet)
