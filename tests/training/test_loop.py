@@ -16,7 +16,7 @@ from processes import tensors
 
 from unclip.checkpoint import load_stage
 from unclip.errors import CheckpointError
-from unclip.training import loop, saving, world
+from unclip.training import saving, state, world
 from unclip.training.ema import track_of
 
 Toy = Callable[..., int]
@@ -235,7 +235,7 @@ class TestTrouble:
         def full(*_: Any) -> None:
             raise CheckpointError("cannot write it: No space left on device")
 
-        monkeypatch.setattr(loop.Checkpoints, "save", full)
+        monkeypatch.setattr(state.Checkpoints, "save", full)
         assert toy(tmp_path / "run") == 2
         assert capfd.readouterr().err == "error: cannot write it: No space left on device\n"
 
