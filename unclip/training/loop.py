@@ -7,7 +7,7 @@ at any instant and a change of the number of processes.
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unclip.errors import CheckpointError, ConfigError, TrainingDivergedError
 from unclip.nn.attention import set_attention_backend
-from unclip.training.data import PositionBatches, make_loader, to_device
+from unclip.training.data import Patience, PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema
 from unclip.training.folder import REQUEUE, claim
@@ -143,7 +143,8 @@ class Trainer:
         rank, world_size = accelerator.process_index, accelerator.num_processes
         dataset = self.stage.dataset
         batches = PositionBatches(len(dataset), config, progress.step, rank, world_size)
-        samples = iter(make_loader(dataset, batches, config.num_workers))
+        loader = make_loader(dataset, batches, config.num_workers)
+        samples = Patience(iter(loader), config.timeout_seconds, config.num_workers)
         stopping = False
         while progress.step < config.steps and not stopping:
             rate = learning_rate(config, progress.step, progress.warm_since)
@@ -173,13 +174,13 @@ class Trainer:
             stopping = stop.agree(signals > 0)
 
     def _backward(
-        self, batches: PositionBatches, samples: Iterator[dict[str, Any]]
+        self, batches: PositionBatches, samples: Patience
     ) -> tuple[dict[str, Tensor], int]:
         """Forward and backward over this process's parts; mean figures, and samples skipped."""
         config, stage, accelerator = self.config, self.stage, self.accelerator
         parts, skipped = [], 0
         for part in range(config.accumulation):
-            batch = next(samples)
+            batch = samples.next()
             skipped += int(batch["skipped"].sum())
             positions = batches.positions(self.progress.step, part)
             draws = Draws(config.seed, stage.name, positions, accelerator.device)
