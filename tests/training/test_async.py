@@ -72,6 +72,16 @@ def test_the_next_one_waits_for_the_one_before(tmp_path: Path, gate: threading.E
     assert (read_checkpoint(checkpoint_folders(tmp_path)[1], "model.")["weight"] == 2).all()
 
 
+def test_where_the_data_stand_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Checkpoints(tmp_path, 2, {}).save(running(10, 1.0), b"here")
+    again = Checkpoints(tmp_path, 2, {})
+    said = again.load_newest(running(0, 0.0))
+    assert (again.data, said) == ([b"here"], "resumed from step_00000010, the newest one")
+    # Written by other code: told, for whoever compares two runs.
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert ", by torch" in str(Checkpoints(tmp_path, 2, {}).load_newest(running(0, 0.0)))
+
+
 def test_other_processes_failure_is_everyones(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 2, {})
     checkpoints.begin(running(10, 1.0))

@@ -13,7 +13,7 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from unclip.errors import ProcessLostError, first_ten
-from unclip.training.data import loader_error
+from unclip.training.data import is_lost_loader, lost_loader
 from unclip.training.world import Ranks
 
 ANSWER_SECONDS = 3.0
@@ -33,7 +33,7 @@ def telling(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known = loader_error(error) or error
+        known = lost_loader(error) if is_lost_loader(error) else error
         if ranks.size > 1 and is_broken_collective(error):
             known = explain(ranks) or error
         elif ranks.size > 1:

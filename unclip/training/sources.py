@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from unclip.data.shards.pictures import ShardPictures
 from unclip.errors import first_ten
-from unclip.training.data import MapDataset, PositionBatches, make_loader
+from unclip.training.data import MapDataset, Patience, PositionBatches, make_loader
 from unclip.training.settings import TrainConfig
 
 Faults = Counter[tuple[str, str]]
@@ -44,13 +44,14 @@ class MapSource:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, dataset: MapDataset, batches: PositionBatches, num_workers: int) -> None:
-        self._samples = iter(make_loader(dataset, batches, num_workers))
+    def __init__(self, dataset: MapDataset, batches: PositionBatches, config: TrainConfig) -> None:
+        loader = make_loader(dataset, batches, config.num_workers)
+        self._samples = Patience(iter(loader), config.timeout_seconds, config.num_workers)
         self.faults: Faults = Counter()
 
     def batch(self) -> dict[str, Any]:
         """The next part of a step."""
-        batch = next(self._samples)
+        batch = self._samples.next()
         count_faults(self.faults, batch)
         return batch
 
@@ -94,7 +95,7 @@ def open_source(
         DataError: the states do not fit the data or the number of processes.
     """
     if not isinstance(dataset, ShardPictures):
-        return MapSource(dataset, batches, config.num_workers)
+        return MapSource(dataset, batches, config)
     from unclip.training.streams import StreamSource  # imports energon
 
     return StreamSource(dataset, batches, config, resume)

@@ -59,10 +59,10 @@ class Checkpoints:
         self.about = {**code_version(), **about}
         self.newest_step = -1
         """Of the checkpoint last read or written."""
-        self.data: list[bytes] = []
-        """Where the data of each process stood in the checkpoint that was read."""
         self.resumed_step = -1
         """Of the one this run goes on from, which is never pruned."""
+        self.data: list[bytes] = []
+        """Where the data of each process stood in the checkpoint that was read."""
         self._saving: Saving | None = None
         self._snapshot = Snapshot()
         self._token = self.ranks.shared_number()
@@ -102,7 +102,7 @@ class Checkpoints:
         place = folder.with_name(f"{folder.name}.tmp-{self._token:08x}")
         rank, total = self.ranks.rank, total_bytes(tensors)
         record = {**asdict(state.progress), **self.about}
-        job = Job(lambda: write_part(place, rank, pieces, total, data))
+        job = Job(lambda: write_part(place, rank, pieces, data, total))
         self._saving = Saving(folder, place, record, job)
         return error
 
@@ -238,7 +238,8 @@ class Checkpoints:
                 f"{folder} was trained on {_names(before)}, now there is {_names(now)}: put the "
                 "former back, or choose another --out"
             )
-        reader = ShardReader(folder, manifest_files(folder))
+        files = manifest_files(folder)
+        reader = ShardReader(folder, files)
         wanted, found = train_tensors(state), _described(reader)
         if not any(name.startswith(OPTIMIZER) for name in found):
             wanted = {n: tensor for n, tensor in wanted.items() if not n.startswith(OPTIMIZER)}
@@ -247,19 +248,21 @@ class Checkpoints:
         reader.load_into(wanted)
         for field in fields(Progress):
             setattr(state.progress, field.name, record.get(field.name, 0))
-        self.data = self._data_of(folder)
         if not any(name.startswith(OPTIMIZER) for name in wanted):
             state.progress.warm_since = step
+        self.data = [
+            (folder / data_name(rank)).read_bytes()
+            for rank in range(len(files))
+            if data_name(rank) in files
+        ]
         self.newest_step = self.resumed_step = step
         written = record.get("world_size", 1)
         others = f" (written by {written} process{'es' if written > 1 else ''})"
-        return f"resumed from {folder.name}{which}{others if written != self.ranks.size else ''}"
-
-    def _data_of(self, folder: Path) -> list[bytes]:
-        """Where the data of the processes stood, by rank; empty where the step says it all."""
-        files = manifest_files(folder)
-        names = (data_name(rank) for rank in range(len(files)))
-        return [(folder / name).read_bytes() for name in names if name in files]
+        said = f"resumed from {folder.name}{which}{others if written != self.ranks.size else ''}"
+        for name in ("unclip", "torch"):
+            if record.get(name) != self.about[name]:
+                said += f", by {name} {record.get(name)}, which is {self.about[name]} now"
+        return said
 
 
 class Described(NamedTuple):

@@ -129,6 +129,13 @@ def test_a_second_signal_ends_a_process_that_waits(tmp_path: Path, toy: Toy) -> 
     join(pids[1:])
 
 
+def test_fewer_pictures_than_processes(tmp_path: Path, toy: Toy) -> None:
+    """Row 20: every process takes the same number of steps, by construction."""
+    output = tmp_path / "output"
+    pids = fork_ranks(3, lambda: toy(tmp_path / "run", *EXACT, "pictures=1"), output)
+    assert join(pids) == [0, 0, 0], output.read_text()
+
+
 @pytest.mark.slow
 def test_two_jobs_in_one_folder(tmp_path: Path, toy: Toy) -> None:
     """The second is refused, all of it; when the first is killed, a third goes on."""
