@@ -5,6 +5,7 @@ data, the learning rate, the average and the checkpoints are ours, because they 
 at any instant and a change of the number of processes.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from unclip.training.optim import clip_gradients, learning_rate, make_optimizer,
 from unclip.training.parts import whole
 from unclip.training.progress import Progress, TrainState
 from unclip.training.settings import TrainConfig
-from unclip.training.sharding import prepare_model
+from unclip.training.sharding import let_go, prepare_model
 from unclip.training.snapshots import forget_snapshots_after, write_snapshot
 from unclip.training.stage import Stage
 from unclip.training.start import start_from
@@ -74,7 +75,11 @@ def train(
         finally:
             trainer.tracker.close()
         accelerator.end_training()
-    if not trainer.is_done():
+        let_go(trainer.state.model)
+    is_done = trainer.is_done()
+    del trainer, stage
+    gc.collect()  # what is sharded lies in cycles, and holds the process group's threads
+    if not is_done:
         stop.exit_if_asked()
 
 
