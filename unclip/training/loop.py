@@ -5,6 +5,7 @@ data, the learning rate, the average and the checkpoints are ours, because they 
 at any instant and a change of the number of processes.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
 from unclip.training.optim import clip_gradients, learning_rate, set_learning_rate
 from unclip.training.settings import TrainConfig
+from unclip.training.sharding import let_go
 from unclip.training.skipped import stop_if_too_many, tell_skipped
 from unclip.training.stage import Stage
 from unclip.training.stopping import TrainingSignal
@@ -62,15 +64,24 @@ def train(
         telling(ranks),
         held_by_first(ranks, claim(out, dict(run_config))),
     ):
-        begun = begin(stage, config, out, run_config, accelerator, resume)
-        trainer = Trainer(stage, config, out, accelerator, begun)
+        trainer = Trainer(
+            stage,
+            config,
+            out,
+            accelerator,
+            begin(stage, config, out, run_config, accelerator, resume),
+        )
         try:
             trainer.run(stop)
             trainer.finish()
         finally:
             trainer.close()
         accelerator.end_training()
-    if not trainer.is_done():
+        let_go(trainer.state.model)
+    is_done = trainer.is_done()
+    del trainer, stage
+    gc.collect()  # what is sharded lies in cycles, and holds the process group's threads
+    if not is_done:
         stop.exit_if_asked()
 
 

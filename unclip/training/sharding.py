@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from unclip.errors import ConfigError
 from unclip.training.blocks import blocks_of, compile_blocks, prepared_layers, recompute
@@ -61,3 +62,14 @@ def _average_gradient(parameter: Tensor) -> None:
     assert parameter.grad is not None, "the hook runs when there is one"
     dist.all_reduce(parameter.grad)
     parameter.grad /= dist.get_world_size()
+
+
+def let_go(model: nn.Module) -> None:
+    """Lets the process group of a run that is over end with it.
+
+    PyTorch's caches keep device meshes for ever, and those the group, whose threads may abort
+    Python as it ends.
+    """
+    for parameter in model.parameters():
+        if isinstance(parameter, DTensor):
+            parameter.device_mesh._pg_registry.clear()
