@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -187,3 +189,37 @@ def test_pictures_smaller_than_a_crop_are_skipped(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text(name)
     sample = ImageCrops(tmp_path, 32)[0, 0]
     assert (sample["caption"], sample["skipped"]) == ("wide", 1)
+
+
+def test_metadata_parquet(tmp_path: Path) -> None:
+    paint(tmp_path / "1.png")
+    table = {"file_name": ["1.png"], "captions": [["one", "two"]], "score": [0.5]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "metadata.parquet")
+    assert read_folder(tmp_path)[0].captions == ("one", "two")
+    (tmp_path / "metadata.csv").write_text("file_name,text\n1.png,x\n")
+    with pytest.raises(DataError, match=r"both metadata\.csv and metadata\.parquet: keep one"):
+        read_folder(tmp_path)
+    (tmp_path / "metadata.csv").unlink()
+    (tmp_path / "metadata.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(DataError, match="cannot be read as Parquet") as caught:
+        read_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_jpeg_is_decoded_near_the_size_it_is_needed_at(tmp_path: Path) -> None:
+    # Smooth, so that only wrong pixels differ and not the filters.
+    ramp = np.linspace(0, 255, 512)
+    pixels = np.stack([np.add.outer(ramp, ramp) / 2, *np.meshgrid(ramp, ramp)], -1)
+    picture = Image.fromarray(pixels.astype(np.uint8))
+    picture.save(tmp_path / "1.jpg", quality=95)
+    picture.save(tmp_path / "2.png")
+    assert open_picture(tmp_path / "1.jpg").size == (512, 512)
+    assert open_picture(tmp_path / "1.jpg", 64).size == (128, 128)
+    assert open_picture(tmp_path / "1.jpg", 65).size == (256, 256)
+    assert open_picture(tmp_path / "2.png", 64).size == (512, 512)
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    pictures = CaptionedImages(tmp_path, 64)
+    difference = (pictures[0, 0]["image"] - pictures[1, 0]["image"]).abs() * 127.5
+    assert difference.max() < 3
+    assert difference.mean() < 0.7

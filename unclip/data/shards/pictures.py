@@ -60,7 +60,7 @@ class ShardPictures:
         rng = np.random.default_rng([self.seed, position])
         shard = self.shards[bisect_right(self.starts, index) - 1].name
         try:
-            parts = self._read(index)
+            parts = self.parts(index)
             captions = captions_in(parts)
             picture = next((parts[name] for name in PICTURES if name in parts), None)
             if picture is None:
@@ -75,8 +75,12 @@ class ShardPictures:
         said = json.dumps([[shard.name, shard.count] for shard in self.shards])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
-    def _read(self, index: int) -> dict[str, bytes]:
-        """A sample's files by their lower-case suffix."""
+    def parts(self, index: int) -> dict[str, bytes]:
+        """Reads a sample's files, by their lower-case suffix.
+
+        Raises:
+            Unusable: the shard is cut off there, or cannot be read.
+        """
         # Files that a fork shares with its parent have one place for both: each opens its own.
         if self._reader is None or self._reader[0] != os.getpid():
             self._reader = os.getpid(), self._open()
