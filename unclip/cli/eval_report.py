@@ -65,17 +65,13 @@ def check_free(out: Path, *, force: bool) -> None:
 
 
 def tell(report: Report, told: Told, out: Path, *, force: bool) -> None:
-    """Prints the table and writes the files.
+    """Writes the files and prints the table.
 
     Raises:
         InputError: they cannot be written.
     """
     data = as_data(told)
     remarks = [*told.results.remarks, *([BIASED] if told.networks.biased else [])]
-    for line in table(told.results.figures):
-        report.line(line)
-    for remark in told.results.remarks:
-        report.note(f"note: {remark}")
     text = page(
         f"{told.pipe.record.name} on {told.data}",
         told.results.figures,
@@ -86,6 +82,11 @@ def tell(report: Report, told: Told, out: Path, *, force: bool) -> None:
     )
     write(out / FIGURES, (json.dumps(data, indent=1) + "\n").encode(), force=force)
     write(out / PAGE, text.encode(), force=force)
+    # Printed last: a reader who leaves early must not cost what was found.
+    for line in table(told.results.figures):
+        report.line(line)
+    for remark in told.results.remarks:
+        report.note(f"note: {remark}")
     report.result |= data | {"report": str(out / PAGE)}
     report.line(str(out / PAGE))
 
