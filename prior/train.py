@@ -37,13 +37,16 @@ class PriorStage:
         self.clip.check_fit(self.name, config.model)
         size_px = self.clip.clip.config.image.image_size
         seed = data_seed(config.train.seed, self.name)
-        self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
+        self.pictures = open_pictures(
+            config.images, size_px=size_px, seed=seed, caption=config.caption
+        )
         self.dataset = self.pictures.dataset
         self.model = Prior(config.model)
         self.image_embeds: Tensor
 
     def prepare(self, device: torch.device) -> None:
-        """Moves CLIP to the device, embeds every picture once, and measures their whitening.
+        """Moves CLIP to the device, embeds every picture once, and measures their whitening, if
+        it is not kept.
 
         Raises:
             DataError: all pictures have the same embedding.
@@ -52,6 +55,8 @@ class PriorStage:
         self.pictures.prepare(device)
         embeds = [self.clip.image(images) for images in self._pictures()]
         self.image_embeds = torch.cat(embeds)
+        if self.config.whitening == "kept":
+            return
         std = self.image_embeds.std(0, keepdim=True)
         if not bool((std > 0).all()):  # nor NaN, of one picture
             raise DataError(

@@ -16,6 +16,7 @@ from unclip.cli.assemble import assemble
 from unclip.cli.convert import convert
 from unclip.cli.doctor import doctor
 from unclip.cli.eval import evaluate
+from unclip.cli.finetune import finetune
 from unclip.cli.generate import generate
 from unclip.cli.info import info
 from unclip.cli.report import UNEXPECTED, lost_output, refuse
@@ -31,7 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (generate, variations, info, repro, doctor, assemble, convert)
+    verb.__name__: verb
+    for verb in (generate, variations, info, repro, doctor, assemble, convert, finetune)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():

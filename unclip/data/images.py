@@ -32,8 +32,11 @@ class Record(NamedTuple):
     captions: tuple[str, ...]
 
 
-def read_folder(root: str | Path) -> list[Record]:
+def read_folder(root: str | Path, caption: str | None = None) -> list[Record]:
     """Lists the captioned pictures of a folder, in a fixed order.
+
+    Args:
+        caption: of pictures that have none beside them; None leaves them out.
 
     Raises:
         DataError: there is no such folder, it has two kinds of captions, none, or some that cannot
@@ -45,7 +48,7 @@ def read_folder(root: str | Path) -> list[Record]:
     tables = [root / name for name in ("metadata.jsonl", "metadata.csv") if (root / name).is_file()]
     if len(tables) > 1:
         raise DataError(f"{root} has both metadata.jsonl and metadata.csv: keep one")
-    records = _from_table(root, tables[0]) if tables else _from_neighbours(root)
+    records = _from_table(root, tables[0]) if tables else _from_neighbours(root, caption)
     if not records:
         raise DataError(
             f"{root} has no captioned pictures: put a .txt beside each picture, or one "
@@ -108,7 +111,7 @@ def _read_csv(table: Path) -> list[tuple[int, dict[str, Any]]]:
         raise DataError(f"{table} cannot be read as CSV: {error}") from error
 
 
-def _from_neighbours(root: Path) -> list[Record]:
+def _from_neighbours(root: Path, caption: str | None) -> list[Record]:
     records = []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in SUFFIXES:
@@ -123,7 +126,7 @@ def _from_neighbours(root: Path) -> list[Record]:
             if not captions:
                 raise DataError(f"{data} has no caption: give it the key {' or '.join(TEXT_KEYS)}")
         else:
-            continue
+            captions = () if caption is None else (caption,)
         if captions:
             records.append(Record(path, captions))
     return records
@@ -191,8 +194,10 @@ class CaptionedImages:
     skipped: the next one stands in, and `skipped` counts them.
     """
 
-    def __init__(self, root: str | Path, size_px: int, seed: int = 0) -> None:
-        self.records = read_folder(root)
+    def __init__(
+        self, root: str | Path, size_px: int, seed: int = 0, caption: str | None = None
+    ) -> None:
+        self.records = read_folder(root, caption)
         self.size_px, self.seed = size_px, seed
 
     def __len__(self) -> int:
@@ -211,8 +216,10 @@ class ImageCrops:
     The square is a function of the seed and the position.
     """
 
-    def __init__(self, root: str | Path, crop_px: int, seed: int = 0) -> None:
-        self.records = read_folder(root)
+    def __init__(
+        self, root: str | Path, crop_px: int, seed: int = 0, caption: str | None = None
+    ) -> None:
+        self.records = read_folder(root, caption)
         self.crop_px, self.seed = crop_px, seed
 
     def __len__(self) -> int:

@@ -72,14 +72,19 @@ class FolderPictures:
         return batch["image"]
 
 
-def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
+def open_pictures(
+    source: Source, *, size_px: int, seed: int, caption: str | None = None
+) -> Pictures:
     """Opens whole pictures of one size, with captions.
+
+    Args:
+        caption: of a folder's pictures that have none; None leaves them out.
 
     Raises:
         DataError: the folder or the set cannot be read.
     """
     if isinstance(source, str):
-        return FolderPictures(CaptionedImages(source, size_px, seed))
+        return FolderPictures(CaptionedImages(source, size_px, seed, caption))
     return ScenePictures(
         Path(source.set),
         source.world,
@@ -90,14 +95,16 @@ def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
     )
 
 
-def open_crops(source: Source, *, size_px: int, crop_px: int, seed: int) -> MapDataset:
+def open_crops(
+    source: Source, *, size_px: int, crop_px: int, seed: int, caption: str | None = None
+) -> MapDataset:
     """Opens random squares of pictures: of a folder's as they are, of scenes at `size_px`.
 
     Raises:
         DataError: the folder or the set cannot be read.
     """
     if isinstance(source, str):
-        return ImageCrops(source, crop_px, seed)
+        return ImageCrops(source, crop_px, seed, caption)
     folder = Path(source.set)
     return LargeCrops(
         folder,
