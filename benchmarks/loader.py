@@ -2,11 +2,11 @@
 
     python benchmarks/loader.py --out loader.json
 
-JPEGs of 512 and 1024 pixels stand in a folder or in shards; each is read, decoded, resized to what a
-stage trains on, turned into a tensor, and collated into a batch. `draft` decodes a JPEG near the
-size that is needed (`unclip/data/samples.py`), `full` at its own size. One process, one thread; the
-pictures are in the file cache, so that reading is what the software costs and not the disk.
-"""
+JPEGs of 512 and 1024 pixels stand in a folder or in shards; each is read, decoded, resized to
+what a stage trains on, turned into a tensor, and collated into a batch. `draft` decodes a JPEG
+near the size that is needed (`unclip/data/samples.py`), `full` at its own size. One process, one
+thread; the pictures are in the file cache, so that reading is what the software costs and not the
+disk."""
 
 import argparse
 import io

@@ -121,9 +121,15 @@ class DecoderRun:
     2.1)."""
     text_dropout: float = 0.5
     """Share of samples whose text is dropped, drawn independently of the image embedding."""
+    caption: str | None = None
+    """Said of pictures of a folder that have no caption; None leaves them out."""
+    clip_px: int | None = None
+    """Side in pixels at which CLIP sees the pictures, before they are shrunk for the decoder; None
+    is the decoder's own."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "decoder: ", image_dropout=(0, 1), text_dropout=(0, 1))
+        check_ranges(self, "decoder: ", clip_px=(self.model.image_size, INF))
         if self.model.unet.extra_channels:
             raise ConfigError(
                 "decoder: training feeds no extra channels yet: set model.unet.extra_channels to 0"

@@ -38,8 +38,10 @@ class DecoderStage:
         self.trained_on = {"clip": self.clip.fingerprint}
         self.clip.check_fit(self.name, config.model)
         seed = data_seed(config.train.seed, self.name)
-        size_px = config.model.image_size
-        self.pictures = open_pictures(config.images, size_px=size_px, seed=seed)
+        size_px = config.clip_px or config.model.image_size
+        self.pictures = open_pictures(
+            config.images, size_px=size_px, seed=seed, caption=config.caption
+        )
         self.dataset = self.pictures.dataset
         self.model = Decoder(config.model)
 
@@ -50,13 +52,13 @@ class DecoderStage:
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
         """Encodes a batch with CLIP and scores the decoder on its pictures."""
-        images = self.pictures.images(batch)
+        seen = self.pictures.images(batch)
         return decoder_loss(
             model,
             self.config.model,
             self.schedule,
-            images,
-            self.clip.image(images),
+            self._shrunk(seen),
+            self.clip.image(seen),
             self.clip.text(batch["caption"]),
             self.clip.null,
             draws,
@@ -75,11 +77,20 @@ class DecoderStage:
         count = min(SHEET_PICTURES, len(self.dataset))
         step = len(self.dataset) / count
         images, captions = samples_of(self.pictures, [int(i * step) for i in range(count)])
-        real = images.to(self.clip.null.embed.device)
+        seen = images.to(self.clip.null.embed.device)
         text = self.clip.text(captions)
         noise = SeededNoise(range(count), self.name)
-        painted = sample_images(model, self.clip.image(real), text, self.clip.null, noise=noise)
-        return contact_sheet(torch.cat([real, painted]), columns=count)
+        painted = sample_images(model, self.clip.image(seen), text, self.clip.null, noise=noise)
+        return contact_sheet(torch.cat([self._shrunk(seen), painted]), columns=count)
+
+    def _shrunk(self, images: Tensor) -> Tensor:
+        """Pictures at the decoder's size."""
+        size_px = self.config.model.image_size
+        if images.shape[-1] == size_px:
+            return images
+        with torch.autocast(images.device.type, enabled=False):
+            small = nn.functional.interpolate(images, size_px, mode="bicubic", antialias=True)
+        return small.clamp(-1, 1)
 
 
 def main(argv: Sequence[str]) -> int:

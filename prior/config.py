@@ -1,6 +1,7 @@
 """What a prior is, how it samples by default, and what a training run of it needs."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from unclip.config import INF, check_ranges
 from unclip.diffusion.schedules import DiffusionConfig
@@ -89,6 +90,11 @@ class PriorRun:
     draws_per_caption: int = 1
     """Noised embeddings that one caption is run for: more of them cost little, for its text is run
     once. A step then learns from batch_size x draws_per_caption."""
+    caption: str | None = None
+    """Said of pictures of a folder that have no caption; None leaves them out."""
+    whitening: Literal["measured", "kept"] = "measured"
+    """Mean and standard deviation of embeddings: of this run's pictures, or those of
+    `train.start_from`, which a few pictures of one thing must not change."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "prior: ", text_dropout=(0, 1), draws_per_caption=(1, INF))
@@ -97,3 +103,5 @@ class PriorRun:
             raise ConfigError(f"prior: got {given} of images and embeddings: give one")
         if isinstance(self.images, SceneSource) and self.images.num is None:
             raise ConfigError("prior: all scenes are embedded first: set images.num")
+        if self.whitening == "kept" and self.train.start_from is None:
+            raise ConfigError("prior: whitening is kept, but of what? Set train.start_from")

@@ -36,8 +36,11 @@ class EmbeddingSource(Protocol):
         """Samples by (index, position in the stream)."""
         ...
 
-    def prepare(self, device: torch.device) -> Whitening:
-        """Makes ready, and returns the whitening of all embeddings."""
+    def prepare(self, device: torch.device) -> None:
+        """Makes ready."""
+
+    def whitening(self) -> Whitening:
+        """Mean and standard deviation of all embeddings, after `prepare`."""
         ...
 
     def image_embed(self, batch: dict[str, Any]) -> Float[Tensor, "batch dim"]:
@@ -54,14 +57,17 @@ class EmbeddedFirst:
         self.pictures, self.clip, self.dataset = pictures, clip, pictures.dataset
         self.embeds: Tensor
 
-    def prepare(self, device: torch.device) -> Whitening:
-        """Embeds every picture once.
+    def prepare(self, device: torch.device) -> None:
+        """Embeds every picture once."""
+        self.pictures.prepare(device)
+        self.embeds = torch.cat([self.clip.image(images) for images in self._batches()])
+
+    def whitening(self) -> Whitening:
+        """Measures it.
 
         Raises:
             DataError: all pictures have the same embedding.
         """
-        self.pictures.prepare(device)
-        self.embeds = torch.cat([self.clip.image(images) for images in self._batches()])
         std = self.embeds.std(0, keepdim=True)
         if not bool((std > 0).all()):  # nor NaN, of one picture
             raise DataError(
@@ -108,8 +114,11 @@ class EmbeddedBefore:
         self.dataset = EmbeddedPictures(folder, seed)
         self.trained_on: Mapping[str, str] = {"embeddings": folder.id}
 
-    def prepare(self, device: torch.device) -> Whitening:
-        """Returns the whitening that was measured before."""
+    def prepare(self, device: torch.device) -> None:
+        """All was made ready before."""
+
+    def whitening(self) -> Whitening:
+        """Returns what was measured before."""
         return self.mean, self.std
 
     def image_embed(self, batch: dict[str, Any]) -> Float[Tensor, "batch dim"]:
@@ -127,4 +136,5 @@ def open_source(config: PriorRun, clip: FrozenClip, seed: int) -> EmbeddingSourc
         return EmbeddedBefore(config.embeddings, clip, seed)
     assert config.images is not None, "the configuration has one of them"
     size_px = clip.clip.config.image.image_size
-    return EmbeddedFirst(open_pictures(config.images, size_px=size_px, seed=seed), clip)
+    pictures = open_pictures(config.images, size_px=size_px, seed=seed, caption=config.caption)
+    return EmbeddedFirst(pictures, clip)

@@ -37,15 +37,17 @@ class PriorStage:
         self.model = Prior(config.model)
 
     def prepare(self, device: torch.device) -> None:
-        """Moves CLIP to the device, and takes the whitening of the embeddings.
+        """Moves CLIP to the device, and takes the whitening of the embeddings, if it is not kept.
 
         Raises:
             DataError: the embeddings cannot be whitened.
         """
         self.clip.prepare(device)
-        mean, std = self.source.prepare(device)
-        self.model.clip_mean.copy_(mean)
-        self.model.clip_std.copy_(std)
+        self.source.prepare(device)
+        if self.config.whitening == "measured":
+            mean, std = self.source.whitening()
+            self.model.clip_mean.copy_(mean)
+            self.model.clip_std.copy_(std)
 
     def loss(self, model: nn.Module, batch: dict, draws: Draws) -> dict[str, Tensor]:
         """Encodes the captions with CLIP, drops some, and scores the prior on whitened

@@ -106,6 +106,8 @@ class UpsamplerRun:
     clean_share: float = 0.0
     """Of samples whose small picture is not corrupted at all, and told so by the level 0: then
     level 0 asks for a true enlargement, any other for one that forgives the stage before."""
+    caption: str = ""
+    """Said of pictures of a folder that have no caption; no text is looked at."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "upsampler: ", crop_px=(1, INF), max_augmentation=(0, BELOW_ONE))
@@ -122,9 +124,10 @@ class UpsamplerRun:
                 f"upsampler: model.sampling.augmentation {self.model.sampling.augmentation} is "
                 f"above max_augmentation {self.max_augmentation}, so it would never be trained"
             )
-        if self.model.last_network:
+        if self.model.last_network and self.train.start_from is None:
             raise ConfigError(
-                "upsampler: a last_network is not trained here: set model.last_network to false"
+                "upsampler: a last_network is not trained here: set model.last_network to false, "
+                "or train.start_from to the stage that it is kept from"
             )
         if self.model.unet.extra_channels:
             raise ConfigError(

@@ -37,8 +37,16 @@ class UpsamplerStage:
         self.schedule = build_schedule(config.model.diffusion)
         seed = data_seed(config.train.seed, self.name)
         size_px = config.model.image_size
-        self.dataset = open_crops(config.images, size_px=size_px, crop_px=config.crop_px, seed=seed)
+        self.dataset = open_crops(
+            config.images,
+            size_px=size_px,
+            crop_px=config.crop_px,
+            seed=seed,
+            caption=config.caption,
+        )
         self.model = Upsampler(config.model)
+        if config.model.last_network:
+            self.model.last.requires_grad_(False)  # kept as it is
 
     def prepare(self, device: torch.device) -> None:
         """An upsampler has no frozen companion."""

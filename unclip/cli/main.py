@@ -17,6 +17,7 @@ from unclip.cli.convert import convert
 from unclip.cli.doctor import doctor
 from unclip.cli.ema import ema
 from unclip.cli.eval import evaluate
+from unclip.cli.finetune import finetune
 from unclip.cli.generate import generate
 from unclip.cli.info import info
 from unclip.cli.plan import plan
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 VERBS: dict[str, Callable[..., int]] = {
     verb.__name__: verb
-    for verb in (generate, variations, info, repro, doctor, assemble, convert, ema, plan)
+    for verb in (generate, variations, info, repro, doctor, assemble, convert, ema, plan, finetune)
 }
 VERBS["eval"] = evaluate
 for _name, _verb in VERBS.items():

@@ -28,8 +28,11 @@ class Record(NamedTuple):
     captions: tuple[str, ...]
 
 
-def read_folder(root: str | Path) -> list[Record]:
+def read_folder(root: str | Path, caption: str | None = None) -> list[Record]:
     """Lists the captioned pictures of a folder, in a fixed order.
+
+    Args:
+        caption: of pictures that have none beside them; None leaves them out.
 
     Raises:
         DataError: there is no such folder, it has two kinds of captions, none, or some that cannot
@@ -41,7 +44,7 @@ def read_folder(root: str | Path) -> list[Record]:
     tables = [root / name for name in TABLES if (root / name).is_file()]
     if len(tables) > 1:
         raise DataError(f"{root} has both {tables[0].name} and {tables[1].name}: keep one")
-    records = _from_table(root, tables[0]) if tables else _from_neighbours(root)
+    records = _from_table(root, tables[0]) if tables else _from_neighbours(root, caption)
     if not records:
         raise DataError(
             f"{root} has no captioned pictures: put a .txt beside each picture, or one "
@@ -122,7 +125,7 @@ def _read_parquet(table: Path) -> list[tuple[int, dict[str, Any]]]:
     return list(enumerate(rows, 1))
 
 
-def _from_neighbours(root: Path) -> list[Record]:
+def _from_neighbours(root: Path, caption: str | None) -> list[Record]:
     records = []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in SUFFIXES:
@@ -137,7 +140,7 @@ def _from_neighbours(root: Path) -> list[Record]:
             if not captions:
                 raise DataError(f"{data} has no caption: give it the key {' or '.join(TEXT_KEYS)}")
         else:
-            continue
+            captions = () if caption is None else (caption,)
         if captions:
             records.append(Record(path, captions))
     return records
@@ -169,8 +172,10 @@ class FolderSamples:
     skipped: the next one stands in, `skipped` counts them and `faults` says why.
     """
 
-    def __init__(self, root: str | Path, prepare: Prepare, seed: int = 0) -> None:
-        self.root, self.records = Path(root), read_folder(root)
+    def __init__(
+        self, root: str | Path, prepare: Prepare, seed: int = 0, caption: str | None = None
+    ) -> None:
+        self.root, self.records = Path(root), read_folder(root, caption)
         self.prepare, self.seed = prepare, seed
 
     def __len__(self) -> int:
@@ -197,12 +202,16 @@ class FolderSamples:
 class CaptionedImages(FolderSamples):
     """Whole pictures of one size: the shorter side resized, the centre cropped."""
 
-    def __init__(self, root: str | Path, size_px: int, seed: int = 0) -> None:
-        super().__init__(root, Whole(size_px), seed)
+    def __init__(
+        self, root: str | Path, size_px: int, seed: int = 0, caption: str | None = None
+    ) -> None:
+        super().__init__(root, Whole(size_px), seed, caption)
 
 
 class ImageCrops(FolderSamples):
     """Random squares of pictures at their own resolution."""
 
-    def __init__(self, root: str | Path, crop_px: int, seed: int = 0) -> None:
-        super().__init__(root, Crop(crop_px), seed)
+    def __init__(
+        self, root: str | Path, crop_px: int, seed: int = 0, caption: str | None = None
+    ) -> None:
+        super().__init__(root, Crop(crop_px), seed, caption)

@@ -58,7 +58,7 @@ def run(argv: Sequence[str], config_cls: type[R], make_stage: Callable[[R], Any]
         config = load_config(config_cls, options.config, options.set)
         out = options.out or Path("runs", options.config.parent.name, options.config.stem)
         check_config(out, to_dict(config))
-        _train(cast(RunConfig, config), make_stage, out, options.resume)
+        train_run(cast(RunConfig, config), make_stage, out, options.resume)
     except UnCLIPError as error:
         if options.verbose:
             raise
@@ -74,13 +74,16 @@ def _step(text: str) -> int:
     return int(digits)
 
 
-def _train(
-    config: RunConfig, make_stage: Callable[[Any], Any], out: Path, resume: int | None
+def train_run(
+    config: RunConfig, make_stage: Callable[[Any], Any], out: Path, resume: int | None = None
 ) -> None:
+    """Trains a run from its configuration to its end; raises as `unclip.training.loop.train`."""
     # Imported late: a wrong setting should be told at once.
     import torch
 
     from unclip.training.loop import train
+    from unclip.training.lora import with_lora
 
     torch.manual_seed(config.train.seed)  # the model's first weights; all else has keys of its own
-    train(make_stage(config), config.train, out, to_dict(config), resume)
+    stage, settings = with_lora(make_stage(config), config.train)
+    train(stage, settings, out, to_dict(config), resume)

@@ -76,8 +76,13 @@ class FolderPictures:
         return batch["image"]
 
 
-def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
+def open_pictures(
+    source: Source, *, size_px: int, seed: int, caption: str | None = None
+) -> Pictures:
     """Opens whole pictures of one size, with captions.
+
+    Args:
+        caption: of a folder's pictures that have none; None leaves them out.
 
     Raises:
         DataError: the folder or the set cannot be read.
@@ -85,7 +90,7 @@ def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
     if isinstance(source, str):
         if is_shards(Path(source)):
             return FolderPictures(ShardPictures(source, Whole(size_px), seed))
-        return FolderPictures(CaptionedImages(source, size_px, seed))
+        return FolderPictures(CaptionedImages(source, size_px, seed, caption))
     return ScenePictures(
         Path(source.set),
         source.world,
@@ -96,7 +101,9 @@ def open_pictures(source: Source, *, size_px: int, seed: int) -> Pictures:
     )
 
 
-def open_crops(source: Source, *, size_px: int, crop_px: int, seed: int) -> MapDataset:
+def open_crops(
+    source: Source, *, size_px: int, crop_px: int, seed: int, caption: str | None = None
+) -> MapDataset:
     """Opens random squares of pictures: of a folder's as they are, of scenes at `size_px`.
 
     Raises:
@@ -105,7 +112,7 @@ def open_crops(source: Source, *, size_px: int, crop_px: int, seed: int) -> MapD
     if isinstance(source, str):
         if is_shards(Path(source)):
             return ShardPictures(source, Crop(crop_px), seed)
-        return ImageCrops(source, crop_px, seed)
+        return ImageCrops(source, crop_px, seed, caption)
     folder = Path(source.set)
     return LargeCrops(
         folder,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from unclip.config import ABOVE_ZERO, INF, check_ranges
 from unclip.errors import ConfigError
+from unclip.nn.lora import LoraConfig
 from unclip.training.profiles import LONGEST, SHORTEST
 
 
@@ -15,6 +16,9 @@ class TrainConfig:
     seed: int = 0
     start_from: str | None = None
     """Stage folder whose weights a new run begins from, as far as they fit; None draws them."""
+    lora: LoraConfig | None = None
+    """Adapters are trained beside the weights of `start_from`, which stay as they are; None trains
+    the weights themselves."""
     steps: int
     """Optimiser steps."""
     batch_size: int
@@ -91,6 +95,8 @@ class TrainConfig:
             max_nonfinite=(1, INF),
             max_skipped=(0, 1),
         )
+        if self.lora is not None and self.start_from is None:
+            raise ConfigError("train.lora needs train.start_from: the stage that it is for")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"train.betas is {list(self.betas)}, expected two numbers in [0, 1)")
         self._check_averages()
