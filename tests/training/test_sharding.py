@@ -1,5 +1,6 @@
 """Sharded over two and three processes, networks learn what they learn whole in one."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from processes import TWO, finish, tensors
 from safetensors.torch import load_file
 
-Start = Callable[..., "object"]
+Start = Callable[..., "subprocess.Popen[str]"]
 WORKER = Path(sharding_worker.__file__)
 THREE = (*TWO[:5], "3", *TWO[6:])
 
