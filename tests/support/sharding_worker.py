@@ -88,7 +88,9 @@ def main(out: str, *settings: str) -> None:
         for key, value in steps(made, loss, mine, config, accelerator):
             found[f"{name}.{key}"] = whole({key: value}, keep=True)[key].clone()
         held = sum(local(p).numel() for p in made.parameters())
-        found[f"{name}.held"] = accelerator.gather(torch.tensor([held]))
+        shares = accelerator.gather(torch.tensor([held]))
+        assert isinstance(shares, Tensor)
+        found[f"{name}.held"] = shares
     if accelerator.is_main_process:
         save_file({name: value.contiguous() for name, value in found.items()}, out)
     accelerator.end_training()

@@ -1,5 +1,6 @@
 """Sharded over two and three processes, networks learn what they learn whole in one."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ import torch
 from processes import TWO, finish, tensors
 from safetensors.torch import load_file
 
-Start = Callable[..., "object"]
+Start = Callable[..., "subprocess.Popen[str]"]
 WORKER = Path(sharding_worker.__file__)
-THREE = (*TWO[:4], "3", *TWO[5:])
+THREE = (*TWO[:5], "3", *TWO[6:])
 
 
 @pytest.mark.slow
@@ -39,6 +40,18 @@ def test_two_and_three_processes_are_one(tmp_path: Path, start_training: Start) 
         name for name in expected if ".grad." in name and expected[name].abs().max() > 1e-4
     }
     assert len(gradients) > 100  # else nothing was compared
+
+
+@pytest.mark.slow
+def test_compiled_blocks_are_sharded(tmp_path: Path, start_training: Start) -> None:
+    whole, two = tmp_path / "whole.safetensors", tmp_path / "two.safetensors"
+    finish(start_training([sys.executable, str(WORKER), str(whole), "networks=prior"]))
+    settings = ("parallel=fsdp2", "compile=true", "recompute=true", "networks=prior")
+    finish(start_training([*TWO, str(WORKER), str(two), *settings]))
+    found = load_file(two)
+    for name, value in load_file(whole).items():
+        if not name.endswith(".held"):
+            assert (found[name] - value).abs().max() <= 1e-5 * max(1.0, value.abs().max()), name
 
 
 @pytest.mark.slow

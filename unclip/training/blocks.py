@@ -1,5 +1,8 @@
 """The blocks of our networks: what is sharded, recomputed and compiled as one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
@@ -36,10 +39,10 @@ def recompute(model: nn.Module) -> None:
         block.forward = _recomputed(block)
 
 
-def _recomputed(block: nn.Module):
+def _recomputed(block: nn.Module) -> Callable[..., object]:
     forward = block.forward
 
-    def run(*args: object, **kwargs: object) -> object:
+    def run(*args: Any, **kwargs: Any) -> object:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=True, **kwargs)
