@@ -22,7 +22,7 @@ Faults = Counter[tuple[str, str]]
 class DataSource(Protocol):
     """The batches of one process, part after part."""
 
-    notes: Sequence[str]
+    notes: list[str]
     """What the user should know of it, a line each."""
     faults: Faults
     """What this process passed over so far."""
@@ -42,11 +42,10 @@ class DataSource(Protocol):
 class MapSource:
     """Batches of a map, in the stateless order."""
 
-    notes: Sequence[str] = ()
-
     def __init__(self, dataset: MapDataset, batches: PositionBatches, config: TrainConfig) -> None:
         loader = make_loader(dataset, batches, config.num_workers)
         self._samples = Patience(iter(loader), config.timeout_seconds, config.num_workers)
+        self.notes: list[str] = []
         self.faults: Faults = Counter()
 
     def batch(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import atexit
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from megatron.energon import RepeatDataset, WorkerConfig, get_savable_loader
@@ -62,6 +62,10 @@ class StreamSource:
         state = None
         if resume:
             state = self._take([load(content) for content in resume])
+        elif batches.first_step:
+            self.notes.append(
+                "the checkpoint says not where the shards' streams stood: they begin anew"
+            )
         self.streams = self.world_size * max(1, self.workers)
         if len(pictures) < self.streams:
             raise DataError(
@@ -83,7 +87,8 @@ class StreamSource:
             DataError: a stream found nothing that can be used for a long time.
         """
         if self._batches is None:  # not before: energon would ask processes that do not run yet
-            self._batches = iter(self.loader)
+            self._batches = cast(Generator[dict[str, Any]], iter(self.loader))
+        assert self._batches is not None, "just begun"
         batch = next(self._batches)
         if "broken" in batch:
             raise DataError(batch["broken"])
@@ -300,7 +305,13 @@ def _for_loader(state: RankState, workers: int) -> SavableDataLoaderState:
     watched = [FlexState(__class__="WatchdogDataset", datasets=[ours]) for ours in state.streams]
     saved: list[Any] = [
         SavableDatasetCheckpoint(
-            state=SavableDatasetState(rng=None, dataset_state=stream, sample_index=0), offset=0
+            # Nothing in a stream draws from Python's or torch's own generators.
+            state=SavableDatasetState(
+                rng=None,  # type: ignore[arg-type]  # energon then seeds them anew
+                dataset_state=stream,
+                sample_index=0,
+            ),
+            offset=0,
         )
         for stream in watched
     ]
