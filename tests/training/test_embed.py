@@ -20,7 +20,7 @@ from unclip.cli.main import main
 from unclip.safetensors_file import open_safetensors
 from unclip.training import tracking
 
-CONFIG = Path(__file__).parents[2] / "configs" / "tiny" / "prior.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs" / "tiny"
 SHAPE = ("model.embed_dim=12", "model.text_width=16", "model.context_length=12")
 Unclip = Callable[..., dict[str, Any]]
 Train = Callable[..., list[float]]
@@ -57,9 +57,9 @@ def train(
     def run(name: str, *overrides: str, code: int = 0) -> list[float]:
         reset_accelerate()
         sets = [f"clip={clip}", *SHAPE, "train.log_every=1", *overrides]
-        if not any(each.startswith("images") for each in overrides):
-            sets.insert(0, "images=null")
-        arguments = ["--config", str(CONFIG), "--out", str(tmp_path / name)]
+        on_pictures = any(each.startswith("images=/") for each in overrides)
+        config = CONFIGS / ("prior.yaml" if on_pictures else "prior_on_embeddings.yaml")
+        arguments = ["--config", str(config), "--out", str(tmp_path / name)]
         assert train_prior([*arguments, *(p for each in sets for p in ("--set", each))]) == code
         log = tmp_path / name / "log.jsonl"
         lines = log.read_text().splitlines() if log.is_file() else []
@@ -85,9 +85,9 @@ def test_a_prior_on_embeddings_is_the_prior_on_their_pictures(
     measured = unclip("stats", out)
     assert (measured["count"], measured["embeddings"]) == (12, made["id"])
 
-    packed = ("train.steps=6", "draws_per_caption=3")
+    packed = ("train.steps=6", "draws_per_caption=4")
     on_pictures = train("pictures", f"images={tiny_world / '64'}", *packed)
-    on_embeddings = train("embeddings", f"embeddings={out}", *packed)
+    on_embeddings = train("embeddings", f"embeddings={out}", "train.steps=6")
     assert on_embeddings == pytest.approx(on_pictures, rel=1e-4)
     final = tmp_path / "embeddings" / "final"
     tensors = open_safetensors(final / "model.safetensors")
@@ -179,7 +179,7 @@ def test_another_clip_or_type_is_refused(
         return capfd.readouterr().err
 
     assert "run unclip data stats" in refusal(f"embeddings={out}")
-    assert "got none of them of images and embeddings: give one" in refusal()
+    assert "got none of them of images and embeddings: give one" in refusal("embeddings=null")
     assert "got both of images" in refusal(f"embeddings={out}", f"images={tmp_path}")
     other = tmp_path / "other"
     unclip("embed", tmp_path / "shards", other, "--clip", "pocket")
@@ -227,10 +227,9 @@ def test_a_run_on_embeddings_resumes_bit_exactly(
     out = tmp_path / "embeds"
     unclip("embed", tiny_world / "64", out)
     unclip("stats", out)
-    settings = (f"embeddings={out}", "draws_per_caption=3")
-    whole = train("whole", *settings, "train.steps=6")
-    train("parts", *settings, "train.steps=4")
-    assert train("parts", *settings, "train.steps=6") == whole
+    whole = train("whole", f"embeddings={out}", "train.steps=6")
+    train("parts", f"embeddings={out}", "train.steps=4")
+    assert train("parts", f"embeddings={out}", "train.steps=6") == whole
     assert contents(tmp_path / "parts", 6) == contents(tmp_path / "whole", 6)
 
 
@@ -246,10 +245,10 @@ def test_two_processes_write_what_one_writes(
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
     assert main(["data", "stats", str(tmp_path / "one")]) == 0
-    sets = [f"clip={clip}", "images=null", f"embeddings={tmp_path / 'one'}", *SHAPE]
+    sets = [f"clip={clip}", f"embeddings={tmp_path / 'one'}", *SHAPE]
     # The gradient of a key's bias is 0 but for rounding, which AdamW must not blow up.
-    sets += ["train.steps=4", "train.eps=1e-6", "draws_per_caption=4"]
-    command = ["-m", "prior.train", "--config", str(CONFIG)]
+    sets += ["train.steps=4", "train.eps=1e-6"]
+    command = ["-m", "prior.train", "--config", str(CONFIGS / "prior_on_embeddings.yaml")]
     command += [part for each in sets for part in ("--set", each)]
     for name, launcher in (("train1", (sys.executable,)), ("train2", TWO)):
         finish(start_training([*launcher, *command, "--out", str(tmp_path / name)]))
