@@ -51,9 +51,9 @@ def _unet(channels: Sequence[int], attention: bool, **more: Any) -> dict[str, An
 
 def _configs(scale: int) -> dict[str, dict[str, Any]]:
     """The three runs, `scale` times as wide as the small ones."""
-    prior = {"embed_dim": EMBED, "text_width": TEXT_WIDTH, "context_length": TOKENS}
+    prior: dict[str, Any] = {"embed_dim": EMBED, "text_width": TEXT_WIDTH, "context_length": TOKENS}
     prior |= {"num_layers": 6, "num_heads": 6 * scale, "head_dim": 64}
-    decoder = {"embed_dim": EMBED, "text_width": TEXT_WIDTH}
+    decoder: dict[str, Any] = {"embed_dim": EMBED, "text_width": TEXT_WIDTH}
     decoder["unet"] = _unet(
         (64 * scale, 128 * scale), True, out_channels=6, context_dim=64, head_dim=32
     )

@@ -48,10 +48,12 @@ class AutoregressivePrior(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
         self.clip_mean: Tensor
+        self.clip_std: Tensor
         self.components: Tensor
         self.code_std: Tensor
         self.dot_edges: Tensor
-        self.register_buffer("clip_mean", torch.zeros(config.embed_dim))
+        self.register_buffer("clip_mean", torch.zeros(1, config.embed_dim))
+        self.register_buffer("clip_std", torch.ones(1, config.embed_dim))
         self.register_buffer("components", torch.eye(config.embed_dim)[:, : config.num_codes])
         self.register_buffer("code_std", torch.ones(config.num_codes))
         self.register_buffer("dot_edges", torch.zeros(config.num_buckets - 1))
@@ -59,7 +61,7 @@ class AutoregressivePrior(nn.Module):
     @property
     def codes(self) -> Codes:
         """What turns embeddings into codes and back."""
-        return Codes(self.clip_mean, self.components, self.code_std)
+        return Codes(self.clip_mean[0].float(), self.components.float(), self.code_std.float())
 
     def forward(
         self,
@@ -118,6 +120,14 @@ class AutoregressivePrior(nn.Module):
     def decode(self, codes: Int[Tensor, "batch codes"]) -> Float[Tensor, "batch dim"]:
         """Turns codes into embeddings."""
         return self.codes.decode(codes, self.config.num_buckets)
+
+    def whiten(self, image_embed: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Gives every dimension mean 0 and standard deviation 1 over the training pictures."""
+        return (image_embed - self.clip_mean) / self.clip_std
+
+    def unwhiten(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """Undoes `whiten`."""
+        return x * self.clip_std + self.clip_mean
 
     def dot_buckets(
         self, image_embed: Float[Tensor, "batch dim"], text_embed: Float[Tensor, "batch dim"]

@@ -10,6 +10,7 @@ from prior.autoregressive import AutoregressivePrior
 from prior.sample import CandidateNoise, best_candidate
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import Noise
+from unclip.diffusion.samplers import Callback, Step
 from unclip.nn.incremental import Incremental
 
 
@@ -23,6 +24,7 @@ def sample_codes(
     guidance_scale: float | None = None,
     candidates: int | None = None,
     dot_percentile: float | None = None,
+    callback: Callback | None = None,
 ) -> Float[Tensor, "batch dim"]:
     """Samples CLIP image embeddings (not normalised, not whitened) for a batch of texts.
 
@@ -30,6 +32,8 @@ def sample_codes(
         null_text: the empty prompt's features, one row or a row a picture; for guidance.
         noise: gives (batch, numbers) draws; a picture's codes hang on its own alone.
         guidance_scale, candidates, dot_percentile: None takes the checkpoint's defaults.
+        callback: sees the embedding after each code, the others at their mean; what it returns is
+            of no account.
     """
     config, defaults = prior.config, prior.config.sampling
     scale = defaults.guidance_scale if guidance_scale is None else guidance_scale
@@ -47,7 +51,7 @@ def sample_codes(
     if scale != 1:
         null = null_text.repeat_interleave(count // len(null_text))
         rows, dot = TextFeatures.cat([rows, null]), torch.cat([dot, dot])
-    codes = _write(prior, rows, dot, uniform[:, 1:], count, scale)
+    codes = _write(prior, rows, dot, uniform[:, 1:], count, scale, callback)
     embeds = prior.decode(codes).unflatten(0, (-1, candidates))
     return best_candidate(embeds, text.embed)
 
@@ -59,6 +63,7 @@ def _write(
     uniform: Float[Tensor, "pictures codes"],
     count: int,
     scale: float,
+    callback: Callback | None,
 ) -> Int[Tensor, "pictures codes"]:
     """Draws code after code; rows past `count` are the unconditional answers."""
     weight = prior.to_logits.weight
@@ -66,7 +71,7 @@ def _write(
     tokens, mask = prior.prefix(text.embed, text.hidden, text.mask, dot)
     length = tokens.shape[1] + prior.config.num_codes - 1
     cache = Incremental(prior.transformer_blocks, len(tokens), length, weight)
-    codes = dot.new_empty(count, prior.config.num_codes)
+    codes = dot.new_full((count, prior.config.num_codes), prior.config.num_buckets // 2)
     last = cache.run(tokens, mask)[:, -1:]
     for number in range(prior.config.num_codes):
         logits = prior.answer(last)[:, 0].double()
@@ -74,10 +79,17 @@ def _write(
             given, free = logits[:count], logits[count:]
             logits = free + scale * (given - free)
         codes[:, number] = pick(logits, uniform[:, number])
+        if callback is not None:
+            _tell(callback, prior, codes, number)
         if number + 1 < prior.config.num_codes:
             new = codes[:, number : number + 1].repeat(len(tokens) // count, 1)
             last = cache.run(prior.code_tokens(new, first=number))
     return codes
+
+
+def _tell(callback: Callback, prior: AutoregressivePrior, codes: Tensor, number: int) -> None:
+    total, embed = prior.config.num_codes, prior.decode(codes)
+    callback(Step(number, total, total - 1 - number, embed, embed))
 
 
 def pick(

@@ -12,8 +12,7 @@ from torch import nn
 
 from decoder.config import DecoderConfig
 from decoder.model import Decoder
-from prior.config import PriorConfig
-from prior.model import Prior
+from prior.kinds import AnyPrior, config_of, make
 from unclip.clip.config import CLIPConfig
 from unclip.clip.encoder import CLIP
 from unclip.clip.files import read_tokenizer
@@ -33,7 +32,7 @@ class Networks(NamedTuple):
     """A model's networks, in evaluation mode."""
 
     clip: CLIP
-    prior: Prior | None
+    prior: AnyPrior | None
     decoder: Decoder
     upsamplers: tuple[Upsampler, ...]
 
@@ -69,7 +68,7 @@ def make_empty(model: OpenModel) -> Networks:
     with NoFirstWeights(), torch.device("meta"):
         networks = Networks(
             _make_clip(model.clip),
-            None if model.prior is None else Prior(_config(PriorConfig, model.prior)),
+            None if model.prior is None else make(config_of(model.prior.config, model.prior.stage)),
             Decoder(_config(DecoderConfig, model.decoder)),
             tuple(Upsampler(_config(UpsamplerConfig, stage)) for stage in model.upsamplers),
         )

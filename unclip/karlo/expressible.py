@@ -8,6 +8,7 @@ weights, such as how many steps are usual, is told instead.
 import torch
 
 from decoder.config import DecoderConfig, DecoderSampling
+from prior.autoregressive_config import AutoregressiveConfig
 from prior.config import PriorConfig, PriorSampling
 from unclip.clip.weights import MAX_LOGIT_SCALE
 from unclip.diffusion.schedules import DiffusionConfig
@@ -45,7 +46,7 @@ def check_expressible(networks: Networks, name: str) -> None:
 def lost(model: OpenModel, networks: Networks) -> list[str]:
     """What diffusers' layout does not say, though it makes the same pictures all but exactly."""
     stages: list[tuple[str, PriorConfig | DecoderConfig | UpsamplerConfig, object]] = []
-    if networks.prior is not None:
+    if networks.prior is not None and isinstance(networks.prior.config, PriorConfig):
         stages.append(("prior", networks.prior.config, PRIOR_SAMPLING))
     stages.append(("decoder", networks.decoder.config, DECODER_SAMPLING))
     stages += [("upsampler", network.config, UPSAMPLER_SAMPLING) for network in networks.upsamplers]
@@ -75,7 +76,9 @@ def _of_the_whole(networks: Networks) -> list[str]:
     return found
 
 
-def _of_the_prior(config: PriorConfig) -> list[str]:
+def _of_the_prior(config: PriorConfig | AutoregressiveConfig) -> list[str]:
+    if isinstance(config, AutoregressiveConfig):
+        return ["prior: an autoregressive one"]
     return _widths("prior", config) + _of_a_process("prior", config.diffusion)
 
 

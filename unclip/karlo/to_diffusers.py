@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from prior.config import PriorConfig
 from unclip.clip.config import CLIPConfig
 from unclip.clip.files import read_tokenizer
 from unclip.clip.names import to_hugging_face
@@ -104,6 +105,7 @@ def _write_prior(folder: Path, model: OpenModel, networks: Networks, writing: Wr
     if networks.prior is None or model.prior is None:
         return
     config = networks.prior.config
+    assert isinstance(config, PriorConfig), "check_expressible has refused others"
     about = components.PriorTransformer(
         _class_name="PriorTransformer",
         num_attention_heads=config.num_heads,

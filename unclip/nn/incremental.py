@@ -1,6 +1,7 @@
 """A causal transformer that is run a few tokens at a time: keys and values are kept."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -22,7 +23,7 @@ class Incremental:
         like: Tensor,
     ) -> None:
         """Makes room for `length` tokens in each row, of the device and precision of `like`."""
-        self._blocks = list(blocks)
+        self._blocks = [cast(TransformerBlock, block) for block in blocks]
         self._seen = torch.ones(rows, length, dtype=torch.bool, device=like.device)
         self._room: list[tuple[Tensor, Tensor]] = []
         for block in self._blocks:

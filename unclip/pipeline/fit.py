@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from decoder.config import DecoderConfig
-from prior.config import PriorConfig
+from prior.kinds import config_of
 from unclip.checkpoint import StageFolder
 from unclip.clip.config import CLIPConfig
 from unclip.config import from_dict
@@ -45,7 +45,7 @@ def _check_widths(clip: Stage, prior: Stage | None, decoder: Stage) -> None:
         "decoder": from_dict(DecoderConfig, decoder.config, "decoder/config.json")
     }
     if prior is not None:
-        configs["prior"] = from_dict(PriorConfig, prior.config, "prior/config.json")
+        configs["prior"] = config_of(prior.config, "prior/config.json")
     for stage, config in configs.items():
         for what, got, expected in wanted.differences(config):
             raise CheckpointError(

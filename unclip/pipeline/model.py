@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack
 import torch
 
 from decoder.model import Decoder
-from prior.model import Prior
+from prior.kinds import AnyPrior
 from unclip.clip.encoder import CLIP
 from unclip.errors import InputError
 from unclip.karlo.build import build as build_karlo
@@ -43,7 +43,7 @@ class LoadedModel:
     def __init__(
         self,
         clip: CLIP,
-        prior: Prior | None,
+        prior: AnyPrior | None,
         decoder: Decoder,
         upsamplers: Sequence[Upsampler] = (),
         *,

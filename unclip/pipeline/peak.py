@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from decoder.model import Decoder
+from prior.autoregressive import AutoregressivePrior
+from prior.kinds import AnyPrior
 from prior.model import Prior
 from unclip.diffusion.noise import SeededNoise
+from unclip.nn.incremental import Incremental
 from unclip.nn.peak import peak_bytes
 from unclip.nn.spatial_attention import Context
 from unclip.nn.stepping import Stepper
@@ -35,7 +38,7 @@ def stage_bytes(model: Components, *, rows: int = 1) -> dict[str, int]:
     ids = torch.zeros(rows, clip.config.text.context_length, dtype=torch.int64, device="meta")
     found = {"clip text": _bytes(clip.text, lambda: clip.text(ids))}
     if (prior := model.prior) is not None:
-        found["prior"] = _bytes(prior, lambda: _step_prior(prior, rows))
+        found["prior"] = _bytes(prior, lambda: _run_prior(prior, rows))
     found["decoder"] = _bytes(model.decoder, lambda: _step_decoder(model.decoder, rows))
     for upsampler in model.upsamplers:
         found[f"upsampler_{upsampler.config.image_size}"] = _bytes(
@@ -47,6 +50,22 @@ def stage_bytes(model: Components, *, rows: int = 1) -> dict[str, int]:
 def _bytes(network: nn.Module, run: Callable[[], object]) -> int:
     weights = [*network.parameters(), *network.buffers()]
     return sum(tensor.nbytes for tensor in weights) + peak_bytes(run)
+
+
+def _run_prior(prior: AnyPrior, rows: int) -> Tensor:
+    if isinstance(prior, AutoregressivePrior):
+        return _write_code(prior, rows)
+    return _step_prior(prior, rows)
+
+
+def _write_code(prior: AutoregressivePrior, rows: int) -> Tensor:
+    """The last code, with all before it kept."""
+    config, weight = prior.config, prior.to_logits.weight
+    count, width = 2 * rows * config.sampling.candidates, prior.to_logits.in_features
+    length = config.prefix_length + config.num_codes - 1
+    cache = Incremental(prior.transformer_blocks, count, length, weight)
+    cache.run(_empty(weight, count, length - 1, width))
+    return prior.answer(cache.run(_empty(weight, count, 1, width)))
 
 
 def _step_prior(prior: Prior, rows: int) -> Tensor:

@@ -10,6 +10,7 @@ the decoder's steps.
 from collections.abc import Sequence
 from typing import Any
 
+from prior.model import Prior
 from unclip.errors import InputError
 from unclip.pipeline.registry import Components
 from unclip.provenance.record import Sampling
@@ -56,7 +57,7 @@ def preset(
     }
     if own.sampler == "ddpm":
         settings["sampler"] = DRAFT_SAMPLER
-    if with_prior and model.prior is not None:
+    if with_prior and isinstance(model.prior, Prior):
         steps = model.prior.config.sampling.num_steps
         settings["prior_num_inference_steps"] = _fewer(steps, DRAFT_STEPS, DRAFT_LEAST_STEPS)
     if running:

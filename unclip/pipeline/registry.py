@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 
 import decoder.model
-import prior.model
+import prior.kinds
 import upsamplers.model
 from decoder.model import Decoder
-from prior.model import Prior
+from prior.kinds import AnyPrior
 from unclip.checkpoint import StageFolder
 from unclip.clip.encoder import CLIP
 from unclip.clip.files import clip_from_stage, clip_to_stage
@@ -25,7 +25,7 @@ class Components(NamedTuple):
     """The networks of one model."""
 
     clip: CLIP
-    prior: Prior | None
+    prior: AnyPrior | None
     """None for a model of image variations alone."""
     decoder: Decoder
     upsamplers: tuple[Upsampler, ...]
@@ -47,7 +47,7 @@ def build(model: ModelStages, *, dtype: torch.dtype | None = torch.float32) -> C
     with NoFirstWeights():
         return Components(
             clip_from_stage(model.clip.config, model.clip.tensors, model.clip.extra),
-            None if model.prior is None else prior.model.from_stage(model.prior, dtype=dtype),
+            None if model.prior is None else prior.kinds.from_stage(model.prior, dtype=dtype),
             decoder.model.from_stage(model.decoder, dtype=dtype),
             tuple(upsamplers.model.from_stage(stage, dtype=dtype) for stage in model.upsamplers),
         )
@@ -65,9 +65,7 @@ def take_apart(components: Components, name: str, metadata: Metadata) -> ModelSt
     return ModelStages(
         name,
         StageFolder("clip", config, known("clip"), tensors, extra),
-        None
-        if first is None
-        else prior.model.to_stage(first.config, first.state_dict(), known("prior") | trained_on),
+        None if first is None else prior.kinds.to_stage(first, known("prior") | trained_on),
         decoder.model.to_stage(second.config, second.state_dict(), known("decoder") | trained_on),
         tuple(
             upsamplers.model.to_stage(

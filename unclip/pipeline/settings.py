@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypedDict, TypeVar, cast, get_args
 
+from prior.autoregressive_config import AutoregressiveConfig
+from prior.config import PriorConfig
 from unclip.diffusion.sampling import SamplerName
 from unclip.diffusion.schedules import times_below
 from unclip.errors import InputError
@@ -72,8 +74,7 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
     prior_steps, prior_guidance, candidates = None, None, None
     if with_prior:
         prior = needed_prior(model).config
-        prior_steps = _or(settings.get("prior_num_inference_steps"), prior.sampling.num_steps)
-        prior_steps = _check_steps("prior", prior_steps, prior.diffusion.num_timesteps)
+        prior_steps = _prior_steps(settings.get("prior_num_inference_steps"), prior)
         prior_guidance = _or(settings.get("prior_guidance_scale"), prior.sampling.guidance_scale)
         prior_guidance = _check_scale("prior", prior_guidance)
         candidates = prior.sampling.candidates
@@ -88,6 +89,19 @@ def resolve(settings: Settings, model: Components, *, with_prior: bool = True) -
         guidance_interval=_interval(settings, guidance, decoder.sampling.guidance_interval),
         **_super_res(settings, running),
     )
+
+
+def _prior_steps(given: int | None, prior: PriorConfig | AutoregressiveConfig) -> int:
+    """Of a diffusion prior as many as are asked for, of an autoregressive one as it has codes."""
+    if isinstance(prior, PriorConfig):
+        steps = _or(given, prior.sampling.num_steps)
+        return _check_steps("prior", steps, prior.diffusion.num_timesteps)
+    if given not in (None, prior.num_codes):
+        raise InputError(
+            f"prior steps are {given!r}, but this model's prior is autoregressive and takes one "
+            f"for each of its {prior.num_codes} codes: leave them out"
+        )
+    return prior.num_codes
 
 
 def _with_quality(

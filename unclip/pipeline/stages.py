@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from decoder.sample import sample_images
-from prior.model import Prior
+from prior.autoregressive import AutoregressivePrior
+from prior.autoregressive_sample import sample_codes
+from prior.kinds import AnyPrior
 from prior.sample import sample_image_embed
 from unclip.clip.features import TextFeatures
 from unclip.diffusion.noise import Noise
@@ -67,11 +69,22 @@ def run_prior(
     The empty prompt's features are encoded if they are not given.
 
     Raises:
-        InputError: the model has no prior.
+        InputError: the model has no prior, or an autoregressive one, which begins from no latents.
     """
     prior = needed_prior(model)
     null_text = null_text if null_text is not None else encode_text(model, [""])
     summon(prior)
+    if isinstance(prior, AutoregressivePrior):
+        _refuse_latents(latents)
+        with _watched(prior.to_logits, "prior"):
+            return sample_codes(
+                prior,
+                text,
+                null_text,
+                noise=noise,
+                guidance_scale=guidance_scale,
+                callback=callback,
+            )
     with _watched(prior.proj_to_clip_embeddings, "prior"):
         return sample_image_embed(
             prior,
@@ -82,6 +95,14 @@ def run_prior(
             guidance_scale=guidance_scale,
             callback=callback,
             latents=latents,
+        )
+
+
+def _refuse_latents(latents: Tensor | None) -> None:
+    if latents is not None:
+        raise InputError(
+            "got prior_latents, but this model's prior is autoregressive and begins from none: "
+            "leave them out"
         )
 
 
@@ -157,7 +178,7 @@ def run_upsampler(
         )
 
 
-def move_prior(prior: Prior, device: torch.device, dtype: torch.dtype) -> None:
+def move_prior(prior: AnyPrior, device: torch.device, dtype: torch.dtype) -> None:
     """Moves a prior, in the precision that `prior_dtype` gives it; statistics of pictures stay in
     float32."""
     prior.to(device)
@@ -178,7 +199,7 @@ def lay_out(model: Components) -> None:
                 module.join()
 
 
-def needed_prior(model: Components) -> Prior:
+def needed_prior(model: Components) -> AnyPrior:
     """Returns the prior.
 
     Raises:

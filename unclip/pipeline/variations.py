@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prior.model import Prior
+from prior.kinds import AnyPrior
 from unclip.diffusion.noise import Noise
 from unclip.errors import InputError
 
 PRESETS = {"subtle": 0.25, "strong": 0.6}
 
 
-def resolve_strength(strength: str | float | None, prior: Prior | None) -> float:
+def resolve_strength(strength: str | float | None, prior: AnyPrior | None) -> float:
     """Reads a strength; None is subtle, and 0 without a prior.
 
     Raises:
@@ -42,7 +42,7 @@ def parse_strength(strength: str | float) -> float:
 
 @torch.inference_mode()
 def vary(
-    prior: Prior | None, image_embed: Float[Tensor, "batch dim"], strength: float, noise: Noise
+    prior: AnyPrior | None, image_embed: Float[Tensor, "batch dim"], strength: float, noise: Noise
 ) -> Float[Tensor, "batch dim"]:
     """Mixes noise into embeddings: 0 keeps them, 1 gives those of unrelated pictures.
 

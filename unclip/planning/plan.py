@@ -10,7 +10,8 @@ from unclip.checkpoint import WEIGHTS
 from unclip.errors import ConfigError, InputError
 from unclip.planning.gpus import GPUS, NODE, Gpu
 from unclip.planning.kinds import Planned
-from unclip.planning.memory import EMA_TRACKS, Memory, measure, sharded, whole
+from unclip.planning.memory import EMA_TRACKS, Memory, Steps, measure, sharded, whole
+from unclip.training.settings import TrainConfig
 
 MFU = {"prior": 0.40, "decoder": 0.30, "upsampler": 0.30}
 """Share of the peak that a stage reaches, where nothing is measured: transformers 40 %, U-Nets 15
@@ -115,10 +116,25 @@ def make_plan(run: Planned, means: Means) -> Plan:
     Raises:
         ConfigError: the batch does not divide over the GPUs.
     """
+    return lay_out(run, means, count(run, means))
+
+
+def count(run: Planned, means: Means) -> Steps:
+    """Counts a step of one GPU's share of the batch.
+
+    Raises:
+        ConfigError: the batch does not divide over the GPUs.
+    """
+    batch = part_of(run.train, means.gpus)
+    autocast, alone = run.train.precision == "bf16", means.gpus == 1
+    return measure(run.network, partial(run.loss, batch), autocast=autocast, alone=alone)
+
+
+def lay_out(run: Planned, means: Means, steps: Steps) -> Plan:
+    """Works the options out of what was counted."""
     train = run.train
-    batch = _part(train.batch_size, means.gpus, train.accumulation)
-    autocast, alone = train.precision == "bf16", means.gpus == 1
-    steps = measure(run.network, partial(run.loss, batch), autocast=autocast, alone=alone)
+    batch, alone = part_of(train, means.gpus), means.gpus == 1
+    autocast = train.precision == "bf16"
     companions = _companions(run.clip)
 
     options = []
@@ -158,8 +174,13 @@ def make_plan(run: Planned, means: Means) -> Plan:
     )
 
 
-def _part(batch_size: int, gpus: int, accumulation: int) -> int:
-    """Samples that a GPU computes at once."""
+def part_of(train: TrainConfig, gpus: int) -> int:
+    """Samples that a GPU computes at once.
+
+    Raises:
+        ConfigError: the batch does not divide over the GPUs.
+    """
+    batch_size, accumulation = train.batch_size, train.accumulation
     parts = gpus * accumulation
     if batch_size % parts == 0:
         return batch_size // parts
