@@ -28,24 +28,41 @@ def scenes(here: Path, tiny_world: Path) -> str:
     return "scenes"
 
 
-def test_figures_page_and_what_is_kept(
+def test_figures_and_page(unclip: Command, here: Path, scenes: str) -> None:
+    """A table, the same as JSON, and a page that loads nothing."""
+    done = unclip("eval", "../tiny", "--data", scenes, *FEW)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["figure", "model", "95", "%", "real", "95", "%", "n"]
+    assert lines[-1] == "eval-tiny/report.html"
+    assert "a biased judge" in done.err
+    assert "covariance is singular" in done.err
+    told = json.loads((here / "eval-tiny" / "figures.json").read_text())
+    assert list(told["figures"]) == [
+        *("fid", "kid_x1000", "precision", "recall", "clip_score", "r_precision"),
+        *("prior_text", "prior_text_delta", "prior_image"),
+        *("prior_unrelated_image", "prior_unrelated_text"),
+    ]
+    assert told["figures"]["r_precision"]["text"].endswith("of 8")
+    assert told["figures"]["clip_score"]["real"]["count"] == 8
+    assert told["biased"]
+    page = (here / "eval-tiny" / "report.html").read_text()
+    assert page.count("data:image/webp;base64,") == 2 * 8
+    assert page.count("<svg") == 4
+    assert not re.search(r"(?:src|href)=\"(?!data:)|https?:|url\(|<script", page)
+    refused = unclip("eval", "../tiny", "--data", scenes, *FEW)
+    assert refused.code == 2
+    assert "eval-tiny/figures.json exists: pass --force" in refused.error
+
+
+@pytest.mark.slow
+def test_what_is_kept(
     unclip: Command, here: Path, scenes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that a signal stops goes on where it was, and ends with the numbers of a whole one."""
     arguments = ("eval", "../tiny", "--data", scenes, *FEW)
     whole = unclip(*arguments, "--out", "whole", "--json").json
     assert whole["ok"], whole
-    figures = whole["figures"]
-    assert list(figures)[:6] == [
-        *("fid", "kid_x1000", "precision", "recall", "clip_score", "r_precision")
-    ]
-    assert list(figures)[6:] == [
-        *("prior_text", "prior_text_delta", "prior_image"),
-        *("prior_unrelated_image", "prior_unrelated_text"),
-    ]
-    assert figures["r_precision"]["text"].endswith("of 8")
-    assert figures["clip_score"]["real"]["count"] == 8
-    assert whole["biased"]
 
     # Stopped in the second batch.
     steps = []
@@ -61,37 +78,17 @@ def test_figures_page_and_what_is_kept(
     stopped = unclip(*arguments, "--keep", "kept")
     assert stopped.code == 128 + signal.SIGTERM
     assert "kept in kept: the same command goes on from there" in stopped.error
-    assert len(list((here / "kept").iterdir())) == 3
-    (here / "kept").joinpath(sorted(p.name for p in (here / "kept").iterdir())[1]).write_bytes(b"")
-    before = len(steps)
-    done = unclip(*arguments, "--keep", "kept")
-    assert done.code == 0, done.err
+    kept = sorted((here / "kept").iterdir())
+    assert [path.name[:6] for path in kept] == ["000000", "000001", "000002"]
     # The batch with the damaged picture is painted again.
-    assert len(steps) - before == 3 * 7
+    kept[1].write_bytes(b"")
+    before = len(steps)
+    done = unclip(*arguments, "--keep", "kept", "--json")
     assert "features of the real pictures are those kept in cache" in done.err
-    assert done.out.splitlines()[0].split() == [
-        "figure",
-        "model",
-        "95",
-        "%",
-        "real",
-        "95",
-        "%",
-        "n",
-    ]
-    assert done.out.splitlines()[-1] == "eval-tiny/report.html"
-    told = json.loads((here / "eval-tiny" / "figures.json").read_text())
-    assert told["figures"] == figures
+    assert len(steps) - before == 3 * 7
+    assert (done.json["resumed"], done.json["figures"]) == (0, whole["figures"])
     again = unclip(*arguments, "--keep", "kept", "--force", "--json").json
-    assert (again["resumed"], again["figures"]) == (8, figures)
-
-    page = (here / "eval-tiny" / "report.html").read_text()
-    assert page.count("data:image/webp;base64,") == 2 * 8
-    assert page.count("<svg") == 4
-    assert not re.search(r"(?:src|href)=\"(?!data:)|https?:|url\(|<script", page)
-    refused = unclip(*arguments)
-    assert refused.code == 2
-    assert "eval-tiny/figures.json exists: pass --force" in refused.error
+    assert (again["resumed"], again["figures"]) == (8, whole["figures"])
 
 
 @pytest.mark.slow
