@@ -15,6 +15,7 @@ from unclip.lora_file import read_lora
 from unclip.training import tracking
 
 Command = Callable[..., Any]
+ONE = ("--steps", "1", "--batch-size", "1")
 BRIEF = ("--steps", "2", "--batch-size", "2")
 
 
@@ -56,6 +57,7 @@ def test_lora_of_each_stage(unclip: Command, pictures: Path, here: Path) -> None
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["prior", "decoder"])
 def test_the_whole_stage(unclip: Command, pictures: Path, here: Path, stage: str) -> None:
     done = unclip("finetune", "../tiny", "my_dog", "--full", "--stage", stage, "-o", "dog", *BRIEF)
@@ -72,10 +74,11 @@ def test_the_whole_stage(unclip: Command, pictures: Path, here: Path, stage: str
     assert "using the model dog" in made.err
 
 
+@pytest.mark.slow
 def test_karlo(unclip: Command, pictures: Path, here: Path, kakao_folder: Path) -> None:
     (here.parent / "kakao").symlink_to(kakao_folder)
     for stage in ("decoder", "upsampler_32"):
-        done = unclip("finetune", "../kakao", "my_dog", "--stage", stage, "--out", stage, *BRIEF)
+        done = unclip("finetune", "../kakao", "my_dog", "--stage", stage, "--out", stage, *ONE)
         assert done.code == 0, done.err
     pipe = UnCLIPPipeline.from_pretrained(here.parent / "kakao", loras=["decoder", "upsampler_32"])
     assert [lora.name for lora in pipe.record.loras] == ["decoder", "upsampler_32"]

@@ -189,7 +189,7 @@ def _training(folder: Path, wish: Wish) -> TrainConfig:
         precision="bf16" if wish.bf16 else "float32",
         log_every=max(1, wish.steps // 20),
         save_every=100,
-        sheet_every=max(1, wish.steps // 4),
+        sheet_every=max(25, wish.steps // 4),
     )
 
 
