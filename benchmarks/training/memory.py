@@ -1,6 +1,7 @@
 """The memory that a training step takes beside the tensors that live on: activations, gradients."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -16,8 +17,10 @@ def training_bytes(run: Callable[[], None], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         run()
+    assert record.profiler is not None, "it has run"
+    results: Any = record.profiler.kineto_results
     now = peak = 0
-    for event in record.profiler.kineto_results.events():  # in the order of time
+    for event in results.events():  # in the order of time
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)

@@ -5,6 +5,7 @@ It is not installed with the project: `pip install --no-deps --target DIR dalle2
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,12 +45,11 @@ def peer_step(stage: str, shape: Shape, batch: Batch, parameters: int, *, bf16: 
 def _prior(
     shape: Shape, batch: Batch, parameters: int, accelerator: Accelerator
 ) -> tuple[nn.Module, Callable[[], None]]:
-    from dalle2_pytorch import DiffusionPrior, DiffusionPriorNetwork
-    from dalle2_pytorch.trainer import DiffusionPriorTrainer
+    peer, trainers = _import()
 
     # Its network is as wide as CLIP's embedding: the depth makes up for it.
     def build(depth: int) -> nn.Module:
-        return DiffusionPriorNetwork(
+        return peer.DiffusionPriorNetwork(
             dim=shape.embed_dim,
             depth=depth,
             dim_head=shape.prior_head_dim,
@@ -58,10 +58,12 @@ def _prior(
         )
 
     network = _nearest(build, range(1, 4 * shape.prior_layers), parameters)
-    prior = DiffusionPrior(
+    prior = peer.DiffusionPrior(
         network, image_embed_dim=shape.embed_dim, timesteps=1000, cond_drop_prob=0.1
     )
-    trainer = DiffusionPriorTrainer(prior, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0)
+    trainer = trainers.DiffusionPriorTrainer(
+        prior, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0
+    )
     # It knows padding by rows of zeros, and takes states as wide as its embedding.
     encodings = batch.text_hidden * batch.text_mask[..., None]
 
@@ -79,8 +81,7 @@ def _prior(
 def _decoder(
     shape: Shape, batch: Batch, parameters: int, accelerator: Accelerator
 ) -> tuple[nn.Module, Callable[[], None]]:
-    from dalle2_pytorch import Decoder
-    from dalle2_pytorch.trainer import DecoderTrainer
+    peer, trainers = _import()
 
     def build(dim: int) -> nn.Module:
         return _unet(
@@ -97,8 +98,8 @@ def _decoder(
         )
 
     network = _nearest(build, range(DIM_STEP, LARGEST_DIM, DIM_STEP), parameters)
-    decoder = Decoder(unet=(network,), image_sizes=(shape.small_px,), timesteps=1000)
-    trainer = DecoderTrainer(decoder, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0)
+    decoder = peer.Decoder(unet=(network,), image_sizes=(shape.small_px,), timesteps=1000)
+    trainer = trainers.DecoderTrainer(decoder, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0)
     images = (batch.images + 1) / 2
     encodings = batch.text_hidden * batch.text_mask[..., None]
 
@@ -112,8 +113,7 @@ def _decoder(
 def _upsampler(
     shape: Shape, batch: Batch, parameters: int, accelerator: Accelerator
 ) -> tuple[nn.Module, Callable[[], None]]:
-    from dalle2_pytorch import Decoder
-    from dalle2_pytorch.trainer import DecoderTrainer
+    peer, trainers = _import()
 
     def build(dim: int) -> nn.Module:
         return _unet(dim, shape, lowres_cond=True, attend_at_middle=False)
@@ -121,14 +121,14 @@ def _upsampler(
     network = _nearest(build, range(DIM_STEP, LARGEST_DIM, DIM_STEP), parameters)
     # It trains no upsampler without a network before it.
     first = _unet(DIM_STEP, shape)
-    decoder = Decoder(
+    decoder = peer.Decoder(
         unet=(first, network),
         image_sizes=(shape.small_px, shape.large_px),
         random_crop_sizes=(None, CROP_PX),
         learned_variance=False,
         unconditional=True,
     )
-    trainer = DecoderTrainer(decoder, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0)
+    trainer = trainers.DecoderTrainer(decoder, accelerator=accelerator, lr=1e-4, max_grad_norm=1.0)
     large = nn.functional.interpolate((batch.images + 1) / 2, size=shape.large_px)
 
     def run() -> None:
@@ -141,10 +141,12 @@ def _upsampler(
 _STAGES = {"prior": _prior, "decoder": _decoder, "upsampler": _upsampler}
 
 
-def _unet(dim: int, shape: Shape, **options: Any) -> nn.Module:
-    from dalle2_pytorch import Unet
+def _import() -> tuple[Any, Any]:
+    return import_module("dalle2_pytorch"), import_module("dalle2_pytorch.trainer")
 
-    return Unet(
+
+def _unet(dim: int, shape: Shape, **options: Any) -> nn.Module:
+    return _import()[0].Unet(
         dim=dim,
         dim_mults=UNET_MULTIPLES,
         num_resnet_blocks=shape.depth,

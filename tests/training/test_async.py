@@ -26,7 +26,7 @@ Toy = Callable[..., int]
 def running(step: int, value: float) -> TrainState:
     model = nn.Linear(3, 3)
     nn.init.constant_(model.weight, value)
-    return TrainState(model, Ema(model, 0.9), make_optimizer(model, CONFIG), Progress(step=step))
+    return TrainState(model, Ema(model, (0.1,)), make_optimizer(model, CONFIG), Progress(step=step))
 
 
 @pytest.fixture

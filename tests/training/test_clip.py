@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from unclip.checkpoint import load_stage
+from unclip.checkpoint import load_stage, read_tensors
 from unclip.clip.config import CLIPConfig, ImageConfig, TextConfig
 from unclip.clip.encoder import CLIP, prepare_images
 from unclip.clip.files import clip_from_stage

@@ -105,7 +105,7 @@ def test_a_full_or_read_only_disk(
 def run_at(step: int) -> TrainState:
     model = nn.Linear(3, 3)
     nn.init.constant_(model.weight, step)
-    return TrainState(model, Ema(model, 0.9), make_optimizer(model, TINY), Progress(step=step))
+    return TrainState(model, Ema(model, (0.1,)), make_optimizer(model, TINY), Progress(step=step))
 
 
 TINY = TrainConfig(steps=100, batch_size=8, lr=0.1)

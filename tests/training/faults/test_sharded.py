@@ -37,7 +37,10 @@ def made(*, sharded: bool, scale: float) -> TrainState:
         fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
     # The average is a small one here, the same for all: how it is sharded is its own affair.
     state = TrainState(
-        model, Ema(nn.Linear(1, 1), 0.9), make_optimizer(model, CONFIG), Progress(step=int(scale))
+        model,
+        Ema(nn.Linear(1, 1), (0.1,)),
+        make_optimizer(model, CONFIG),
+        Progress(step=int(scale)),
     )
     model(torch.ones(1, 5)).square().sum().backward()
     state.optimizer.step()
