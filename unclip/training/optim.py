@@ -1,12 +1,10 @@
 """AdamW, and a learning rate that is a pure function of the step."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from unclip.errors import CheckpointError
 from unclip.training.settings import TrainConfig
 
 
@@ -51,25 +49,3 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
         for name, parameter in model.named_parameters()
         for kind, value in optimizer.state.get(parameter, {}).items()
     }
-
-
-def load_optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
-    """Puts named tensors back as the optimiser's state.
-
-    Raises:
-        CheckpointError: a tensor belongs to no parameter, or has neither its shape nor none.
-    """
-    parameters = dict(model.named_parameters())
-    optimizer.state.clear()
-    for key, value in tensors.items():
-        kind, _, name = key.partition(".")
-        parameter = parameters.get(name)
-        if parameter is None or value.shape not in (parameter.shape, ()):
-            raise CheckpointError(f"the optimiser's state {key} fits no weight of the model")
-        if value.shape == parameter.shape:
-            # The fused kernel walks raw memory: a state laid out otherwise than its parameter
-            # (contiguous beside channels last) would be read in the wrong order, without an error.
-            value = torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
-        optimizer.state[parameter][kind] = value.to(parameter.device)
