@@ -40,7 +40,7 @@ class Running:
         config = TrainConfig(steps=10**9, batch_size=BATCH, lr=1e-4)
         stack = [part for _ in range(layers) for part in (nn.Linear(WIDTH, WIDTH), nn.SiLU())]
         model = nn.Sequential(*stack).to(device)
-        ema, optimizer = Ema(model, config.ema_decay), make_optimizer(model, config)
+        ema, optimizer = Ema(model, config.ema_stds), make_optimizer(model, config)
         self.state = TrainState(model, ema, optimizer, Progress())
         self.input = torch.randn(BATCH, WIDTH, device=device)
 

@@ -1,7 +1,7 @@
 """AdamW, and a learning rate that is a pure function of the step."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
-from unclip.errors import CheckpointError
 from unclip.training.parts import local
 from unclip.training.settings import TrainConfig
 
@@ -72,25 +71,3 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
         for name, parameter in model.named_parameters()
         for kind, value in optimizer.state.get(parameter, {}).items()
     }
-
-
-def load_optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
-    """Puts named tensors back as the optimiser's state.
-
-    Raises:
-        CheckpointError: a tensor belongs to no parameter, or has neither its shape nor none.
-    """
-    parameters = dict(model.named_parameters())
-    optimizer.state.clear()
-    for key, value in tensors.items():
-        kind, _, name = key.partition(".")
-        parameter = parameters.get(name)
-        if parameter is None or value.shape not in (parameter.shape, ()):
-            raise CheckpointError(f"the optimiser's state {key} fits no weight of the model")
-        if value.shape == parameter.shape:
-            # The fused kernel walks raw memory: a state laid out otherwise than its parameter
-            # (contiguous beside channels last) would be read in the wrong order, without an error.
-            value = torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
-        optimizer.state[parameter][kind] = value.to(parameter.device)

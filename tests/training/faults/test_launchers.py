@@ -26,8 +26,10 @@ def begun(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [ONE, TWO])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [(ONE, signal.SIGTERM), (TWO, signal.SIGTERM), (TWO, signal.SIGUSR1)],
+)
 def test_a_signal_to_the_launcher_stops_and_saves_all(
     tmp_path: Path, start_toy: Start, launcher: tuple[str, ...], number: signal.Signals
 ) -> None:

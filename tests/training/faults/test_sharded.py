@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from forks import fork_ranks, join
@@ -64,6 +65,7 @@ def in_group(work: Callable[[Ranks], None]) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_any_sharding_is_read_into_any_other(tmp_path: Path) -> None:
     root, output = tmp_path / "checkpoints", tmp_path / "output"
     expected = {name: value.clone() for name, value in whole(made(sharded=False, scale=1)).items()}
