@@ -20,7 +20,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-DEBIAN_PACKAGES = {"exiftool": "libimage-exiftool-perl", "npm": "npm"}
+DEBIAN_PACKAGES = {"exiftool": "libimage-exiftool-perl", "npm": "npm", "strace": "strace"}
 """What tests marked `requires_COMMAND` need beyond Python."""
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("clip", "prior", "decoder", "upsampler_256", "upsampler_1024")

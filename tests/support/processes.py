@@ -8,10 +8,11 @@ from torch import Tensor
 
 from unclip.training.state import read_checkpoint
 
+PLAIN = ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
+ONE = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", *PLAIN)
 TWO = (
-    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
-    *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
-    *("--dynamo_backend", "no", "--main_process_port", "0"),
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+    *(*PLAIN, "--main_process_port", "0"),
 )
 
 

@@ -1,5 +1,7 @@
 """A stage of 1,187 weights for the loop's tests: `python toy_stage.py --config FILE --out DIR`."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,8 @@ class ToyRun:
     nan_positions: tuple[int, ...] = ()
     """Samples of the stream that are not finite."""
     step_seconds: float = 0.0
+    harm: str = ""
+    """`SIGKILL:17` sends that signal to whichever process loads sample 17 of the stream."""
     train: TrainConfig
 
 
@@ -40,6 +44,9 @@ class ToyData:
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         index, position = key
+        number, _, where = self.config.harm.partition(":")
+        if where == str(position):
+            os.kill(os.getpid(), signal.Signals[number])
         generator = torch.Generator().manual_seed(index)
         image = torch.rand(3, SIZE_PX, SIZE_PX, generator=generator) * 2 - 1
         if position in self.config.nan_positions:

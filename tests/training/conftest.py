@@ -53,9 +53,10 @@ def toy(
     """`toy(out, "train.steps=5")` trains in this process and returns the exit code."""
     monkeypatch.setattr(tracking, "find_spec", lambda _: None)  # TensorBoard is slow to start
 
-    def run(out: Path, *overrides: str) -> int:
+    def run(out: Path, *overrides: str, resume: str | None = None) -> int:
         reset_accelerate()
         sets = [part for override in overrides for part in ("--set", override)]
+        sets += [] if resume is None else ["--resume", resume]
         return toy_stage.main(["--config", str(toy_config), "--out", str(out), *sets])
 
     return run

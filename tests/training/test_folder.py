@@ -31,6 +31,7 @@ def test_the_same_configuration_may_go_on(tmp_path: Path) -> None:
     ("now", "message"),
     [
         (changed(lr=0.2), r"train.lr = 0.1, now it is 0.2"),
+        (changed(lr=0.2, batch_size=3), r"batch_size = None, now it is 3; train.lr = 0.1, now it"),
         (changed(betas=[0.9, 0.9]), r"train.betas = \[0.9, 0.99\]"),
         ({**CONFIG, "images": "b"}, r"images = 'a', now it is 'b'"),
         ({"train": CONFIG["train"]}, r"images = 'a', now it is None"),

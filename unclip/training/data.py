@@ -5,9 +5,13 @@ global batch is a range of positions and every process takes its slice, so the o
 on the number of processes nor on where a run was interrupted.
 """
 
+import math
 import multiprocessing
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -86,7 +90,6 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_ignore_signals,
-        timeout=batches.config.timeout_seconds if num_workers else 0,
         multiprocessing_context="spawn" if num_workers else None,
     )
 
@@ -99,17 +102,68 @@ def _ignore_signals(_: int) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def loader_error(error: Exception) -> DataError | None:
-    """Says what an error means if it is that of a process that loads data, and ends all of them:
-    one that hangs would keep the training from ending."""
-    if not isinstance(error, RuntimeError) or not str(error).startswith("DataLoader"):
-        return None
-    for worker in multiprocessing.active_children():
-        worker.kill()
+class Patience:
+    """Waits for batches, and ends the processes that load them when one takes too long.
+
+    The loader's own timeout does not see a process that hangs half-way through handing over a
+    batch.
+    """
+
+    def __init__(self, samples: Iterator[dict[str, Any]], seconds: float, num_workers: int) -> None:
+        self._samples = samples
+        self._seconds = seconds if num_workers else math.inf
+        self._until = math.inf
+        if num_workers:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def next(self) -> dict[str, Any]:
+        """The next batch.
+
+        Raises:
+            DataError: a process that loads data is gone or hangs.
+        """
+        self._until = time.monotonic() + self._seconds
+        try:
+            return next(self._samples)
+        except (RuntimeError, OSError, EOFError) as error:
+            # What a sample raised in such a process comes as "Caught ... in DataLoader worker".
+            if math.isinf(self._until) or str(error).startswith("Caught "):
+                raise
+            raise lost_loader(error) from error
+        finally:
+            self._until = math.inf
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            if time.monotonic() > self._until:
+                _end_workers()  # torch raises its error where the training waits
+                return
+
+
+def is_lost_loader(error: Exception) -> bool:
+    """Says whether an error is torch's of a process that loads data, which comes at any time."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader")
+
+
+def lost_loader(error: Exception) -> DataError:
+    """Ends all processes that load data: one that hangs would keep the training from ending."""
+    try:
+        for worker in _end_workers():
+            worker.join(5)
+    except RuntimeError:
+        pass  # torch tells of those that were killed, once, wherever the program is
     return DataError(
         f"a process that loads data is gone or hangs ({' '.join(str(error).split())}): look for "
         "too little memory, then start the same command again"
     )
+
+
+def _end_workers() -> list[BaseProcess]:
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.kill()
+    return workers
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

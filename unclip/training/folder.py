@@ -14,6 +14,9 @@ from unclip.errors import ConfigError, first_ten
 
 CONFIG = "config.yaml"
 LOCK = "lock"
+REQUEUE = "requeue"
+"""A file that is there when a run was stopped by a signal and wants to go on: launchers do not pass
+the exit code of their processes on."""
 MAY_CHANGE = {
     f"train.{name}"
     for name in (
@@ -77,6 +80,7 @@ def claim(out: Path, config: dict[str, Any]) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         lock = _take(out)
         _remove_leftovers(out)
+        (out / REQUEUE).unlink(missing_ok=True)
         beside = out / f"{CONFIG}.tmp"
         beside.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         os.replace(beside, out / CONFIG)

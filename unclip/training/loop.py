@@ -8,7 +8,7 @@ at any instant and a change of the number of processes.
 import gc
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from unclip.errors import CheckpointError, ConfigError, TrainingDivergedError
 from unclip.nn.attention import set_attention_backend
-from unclip.training.data import PositionBatches, make_loader, to_device
+from unclip.training.data import Patience, PositionBatches, make_loader, to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.ema import Ema, put_weights, track_name, without_weights
-from unclip.training.folder import claim
+from unclip.training.folder import REQUEUE, claim
 from unclip.training.lost import telling
 from unclip.training.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
 from unclip.training.parts import whole
@@ -154,7 +154,8 @@ class Trainer:
         rank, world_size = accelerator.process_index, accelerator.num_processes
         dataset = self.stage.dataset
         batches = PositionBatches(len(dataset), config, progress.step, rank, world_size)
-        samples = iter(make_loader(dataset, batches, config.num_workers))
+        loader = make_loader(dataset, batches, config.num_workers)
+        samples = Patience(iter(loader), config.timeout_seconds, config.num_workers)
         stopping = False
         while progress.step < config.steps and not stopping:
             rate = learning_rate(config, progress.step, progress.warm_since)
@@ -183,13 +184,13 @@ class Trainer:
             stopping = stop.agree(signals > 0)
 
     def _backward(
-        self, batches: PositionBatches, samples: Iterator[dict[str, Any]]
+        self, batches: PositionBatches, samples: Patience
     ) -> tuple[dict[str, Tensor], int]:
         """Forward and backward over this process's parts; mean figures, and samples skipped."""
         config, stage, accelerator = self.config, self.stage, self.accelerator
         parts, skipped = [], 0
         for part in range(config.accumulation):
-            batch = next(samples)
+            batch = samples.next()
             skipped += int(batch["skipped"].sum())
             positions = batches.positions(self.progress.step, part)
             draws = Draws(config.seed, stage.name, positions, accelerator.device)
@@ -249,14 +250,17 @@ class Trainer:
         """Saves what is not saved yet, and exports the stage when its last step is done."""
         self._tell_failure(self.checkpoints.wait())
         self.checkpoints.save(self.state)
+        is_main = self.accelerator.is_main_process
         if self.is_done():
             self._snapshot()
             averages = self._average(self.config.ema_final, self.accelerator.device)
-            if self.accelerator.is_main_process:
+            if is_main:
                 self.stage.export(self.out / "final", averages)
             self._paint(averages)
             self.tracker.say(f"finished: {self.out / 'final'}")
         else:
+            if is_main:
+                (self.out / REQUEUE).write_text(f"{self.progress.step}\n", encoding="utf-8")
             self.tracker.say(f"stopped, saved at {self.progress.step}; the same command goes on")
         self.accelerator.wait_for_everyone()
 

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[reportPrivateImportUsage]  # as documented
 
 from unclip.errors import ProcessLostError, first_ten
-from unclip.training.data import loader_error
+from unclip.training.data import is_lost_loader, lost_loader
 from unclip.training.world import Ranks
 
 ANSWER_SECONDS = 3.0
@@ -33,7 +34,7 @@ def telling(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known = loader_error(error) or error
+        known = lost_loader(error) if is_lost_loader(error) else error
         if ranks.size > 1 and is_broken_collective(error):
             known = explain(ranks) or error
         elif ranks.size > 1:
@@ -87,18 +88,16 @@ def _key(rank: int) -> str:
     return f"unclip/standing/{attempt}/{rank}"
 
 
-def _word(store: dist.TCPStore, rank: int) -> str:
+def _word(store: TCPStore, rank: int) -> str:
     return store.get(_key(rank)).decode("utf-8", errors="replace")
 
 
-def _store() -> dist.TCPStore | None:
+def _store() -> TCPStore | None:
     """Connects to the store of the launch; None where its machine is gone."""
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if host is None or port is None:
         return None
     try:
-        return dist.TCPStore(
-            host, int(port), is_master=False, timeout=timedelta(seconds=ANSWER_SECONDS)
-        )
+        return TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=ANSWER_SECONDS))
     except RuntimeError:
         return None

@@ -5,6 +5,7 @@ adds the manifest and renames the folder. No thread talks to another process: th
 learnt from the sum that the processes form at every step anyway.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from unclip.training.shards import shard_name, write_shard
 from unclip.training.tensors import Piece
 
 STATE = "state.json"
+HASHES = ".sha256"
+"""Of the files beside a shard's, until they are in the manifest."""
 SLACK_BYTES = 2**20
 """For headers, `state.json` and the manifest."""
 
@@ -71,8 +74,18 @@ class Snapshot:
         return copies
 
 
-def write_part(place: Path, rank: int, pieces: Sequence[Piece], total_bytes: int) -> None:
-    """Writes one process's shard of a checkpoint and, beside it, its hash.
+def data_name(rank: int) -> str:
+    """The file that says where a process's data stand."""
+    return f"data_{rank:05d}.json"
+
+
+def write_part(
+    place: Path, rank: int, pieces: Sequence[Piece], data: bytes | None, total_bytes: int
+) -> None:
+    """Writes one process's shard of a checkpoint, where its data stand, and the hashes of both.
+
+    Args:
+        total_bytes: of the shards of all processes.
 
     Raises:
         OSError: it cannot be written.
@@ -82,10 +95,13 @@ def write_part(place: Path, rank: int, pieces: Sequence[Piece], total_bytes: int
         check_room(place.parent, total_bytes)
     place.mkdir(parents=True, exist_ok=True)
     shard = place / shard_name(rank)
-    digest = write_shard(shard, pieces)
-    about = json.dumps({"bytes": shard.stat().st_size, "sha256": digest})
-    beside = shard.with_suffix(".json")
-    beside.write_text(about, encoding="utf-8")
+    hashes = {shard.name: write_shard(shard, pieces)}
+    if data is not None:
+        (place / data_name(rank)).write_bytes(data)
+        flush(place / data_name(rank))
+        hashes[data_name(rank)] = hashlib.sha256(data).hexdigest()
+    beside = shard.with_suffix(HASHES)
+    beside.write_text(json.dumps(hashes), encoding="utf-8")
     flush(beside)
     flush(place)
 
@@ -97,21 +113,15 @@ def commit(place: Path, folder: Path, world_size: int, record: Mapping[str, Any]
         OSError: it cannot be written.
         CheckpointError: a process's shard is not there.
     """
-    hashes = {}
+    hashes: dict[str, str] = {}
     for rank in range(world_size):
-        shard = place / shard_name(rank)
-        beside = shard.with_suffix(".json")
-        try:
-            about = json.loads(beside.read_text(encoding="utf-8"))
-            is_whole = shard.stat().st_size == about["bytes"]
-        except FileNotFoundError:
-            is_whole, about = False, {}
-        if not is_whole:
+        beside = (place / shard_name(rank)).with_suffix(HASHES)
+        if not beside.is_file():
             raise CheckpointError(
                 f"cannot write {folder}: the shard of process {rank} is not there; is the run's "
                 "folder one and the same on all machines?"
             )
-        hashes[shard.name] = about["sha256"]
+        hashes |= json.loads(beside.read_text(encoding="utf-8"))
         beside.unlink()
     (place / STATE).write_text(json.dumps(record, indent=1), encoding="utf-8")
     write_manifest(place, hashes)

@@ -22,7 +22,16 @@ from torch import Tensor
 from unclip.checkpoint import check_fit, manifest_files, verify_file, verify_folder
 from unclip.errors import CheckpointError
 from unclip.training.progress import Progress, TrainState
-from unclip.training.saving import STATE, Job, Snapshot, check_room, commit, discard, write_part
+from unclip.training.saving import (
+    STATE,
+    Job,
+    Snapshot,
+    check_room,
+    commit,
+    data_name,
+    discard,
+    write_part,
+)
 from unclip.training.shards import ShardReader
 from unclip.training.tensors import OPTIMIZER, own_pieces, total_bytes, train_tensors
 from unclip.training.version import code_version
@@ -52,6 +61,8 @@ class Checkpoints:
         """Of the checkpoint last read or written."""
         self.resumed_step = -1
         """Of the one this run goes on from, which is never pruned."""
+        self.data: list[bytes] = []
+        """Where the data of each process stood in the checkpoint that was read."""
         self._saving: Saving | None = None
         self._snapshot = Snapshot()
         self._token = self.ranks.shared_number()
@@ -64,8 +75,11 @@ class Checkpoints:
         """
         check_room(self.root, total_bytes(train_tensors(state)))
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, data: bytes | None = None) -> None:
         """Writes a checkpoint, then removes older ones beyond `keep` whole ones.
+
+        Args:
+            data: where this process's data stand, if the step does not tell.
 
         Raises:
             CheckpointError: it could not be written (a full disk, say); the older ones stay.
@@ -73,12 +87,12 @@ class Checkpoints:
         self.wait()
         if state.progress.step == self.newest_step:
             return
-        self.begin(state)
+        self.begin(state, data)
         error = self.wait()
         if error is not None:
             raise error
 
-    def begin(self, state: TrainState) -> CheckpointError | None:
+    def begin(self, state: TrainState, data: bytes | None = None) -> CheckpointError | None:
         """Copies the state and begins to write it, once the one before it is written; returns why
         that one could not be, if so."""
         error = self.wait()
@@ -88,7 +102,7 @@ class Checkpoints:
         place = folder.with_name(f"{folder.name}.tmp-{self._token:08x}")
         rank, total = self.ranks.rank, total_bytes(tensors)
         record = {**asdict(state.progress), **self.about}
-        job = Job(lambda: write_part(place, rank, pieces, total))
+        job = Job(lambda: write_part(place, rank, pieces, data, total))
         self._saving = Saving(folder, place, record, job)
         return error
 
@@ -167,8 +181,8 @@ class Checkpoints:
             (step,) = self.ranks.total(steps[-1 - index] if self.ranks.rank == 0 else 0)
             error = self._damage(step)
             if error is None:
-                older = f", the {index + 1}th newest" if index else ", the newest"
-                return self._restore(step, state) + older
+                which = "newest whole one" if index else "newest one"
+                return self._restore(step, state, f", the {which}")
             if str(error):
                 print(f"warning: {error}; trying the one before it", file=sys.stderr, flush=True)
         if count:
@@ -194,7 +208,7 @@ class Checkpoints:
                 f"{error or 'another process found it damaged'}; leave --resume out for the newest "
                 "whole one"
             )
-        said = self._restore(step, state)
+        said = self._restore(step, state, "")
         later = [folder for folder in checkpoint_folders(self.root) if step_of(folder) > step]
         self.ranks.total()
         if self.ranks.rank == 0:
@@ -215,7 +229,7 @@ class Checkpoints:
         (damaged,) = self.ranks.total(error is not None)
         return error or (CheckpointError() if damaged else None)
 
-    def _restore(self, step: int, state: TrainState) -> str:
+    def _restore(self, step: int, state: TrainState, which: str) -> str:
         folder = self.root / f"step_{step:08d}"
         record = json.loads((folder / STATE).read_text(encoding="utf-8"))
         before, now = record.get("trained_on"), self.about.get("trained_on")
@@ -224,7 +238,8 @@ class Checkpoints:
                 f"{folder} was trained on {_names(before)}, now there is {_names(now)}: put the "
                 "former back, or choose another --out"
             )
-        reader = ShardReader(folder, manifest_files(folder))
+        files = manifest_files(folder)
+        reader = ShardReader(folder, files)
         wanted, found = train_tensors(state), _described(reader)
         if not any(name.startswith(OPTIMIZER) for name in found):
             wanted = {n: tensor for n, tensor in wanted.items() if not n.startswith(OPTIMIZER)}
@@ -235,11 +250,19 @@ class Checkpoints:
             setattr(state.progress, field.name, record.get(field.name, 0))
         if not any(name.startswith(OPTIMIZER) for name in wanted):
             state.progress.warm_since = step
+        self.data = [
+            (folder / data_name(rank)).read_bytes()
+            for rank in range(len(files))
+            if data_name(rank) in files
+        ]
         self.newest_step = self.resumed_step = step
         written = record.get("world_size", 1)
-        return f"resumed from {folder.name}" + (
-            f" of {written} processes" if written != self.ranks.size else ""
-        )
+        others = f" (written by {written} process{'es' if written > 1 else ''})"
+        said = f"resumed from {folder.name}{which}{others if written != self.ranks.size else ''}"
+        for name in ("unclip", "torch"):
+            if record.get(name) != self.about[name]:
+                said += f", by {name} {record.get(name)}, which is {self.about[name]} now"
+        return said
 
 
 class Described(NamedTuple):
