@@ -56,7 +56,7 @@ def test_what_is_written_is_what_was(tmp_path: Path, gate: threading.Event) -> N
     (folder,) = checkpoint_folders(tmp_path)
     assert step_of(folder) == checkpoints.newest_step == 10
     assert (read_checkpoint(folder, "model.")["weight"] == 1).all()
-    assert (read_checkpoint(folder, "ema.")["weight"] == 1).all()
+    assert (read_checkpoint(folder, "ema.0.1.")["weight"] == 1).all()
 
 
 def test_the_next_one_waits_for_the_one_before(tmp_path: Path, gate: threading.Event) -> None:
