@@ -149,7 +149,12 @@ def main(argv: Sequence[str]) -> int:
         ]
     if options.out is not None:
         about = {
-            "machine": {"processor": processor(), "cores": os.cpu_count()},
+            # A busy machine takes more processor time for the same: caches are shared.
+            "machine": {
+                "processor": processor(),
+                "cores": os.cpu_count(),
+                "load": round(os.getloadavg()[2], 1),
+            },
             "versions": {"torch": torch.__version__, "python": platform.python_version()},
             "images": options.num,
             "rows": [asdict(row) for row in rows],
