@@ -355,7 +355,9 @@ class TestMerges:
         stage = open_original_clip(copy.path / FILES["clip"])
         assert stage.extra["merges.txt"].startswith(b"a0 b\na1 b\n")
 
-    @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\xff\xfe")])
+    @pytest.mark.parametrize(
+        "content", [b"no gzip", gzip.compress(b"\xff\xfe")], ids=["no gzip", "no UTF-8"]
+    )
     def test_that_are_damaged(self, copy: Copy, content: bytes):
         (copy.path / OPENAI_MERGES).write_bytes(content)
         copy.refusal(OPENAI_MERGES, "cannot read the merges", part="clip")
