@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
@@ -65,6 +66,7 @@ class Row(NamedTuple):
     plan: Plan
 
 
+@cache
 def open_stage(stage: str) -> Planned:
     """Opens one of the paper's configurations."""
     return open_run(ROOT / "configs" / "paper" / f"{stage}.yaml", text_tokens=TEXT_TOKENS)

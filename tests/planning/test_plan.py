@@ -60,6 +60,12 @@ def test_what_does_not_fit_is_told_with_what_would(run: Planned) -> None:
     # With that many parts it does.
     again = make_plan(open_run(TINY, ["train.accumulation=2"]), replace(MEANS, gpu=small))
     assert "fsdp2, recomputing" in [option.name for option in again.options if option.fits]
+    # Where only what computes twice fits, what would do without is told, too.
+    plain = min(o.memory.total for o in fits.options if "recomputing" not in o.name)
+    between = replace(MEANS.gpu, memory=(least + plain) / 2 / (1 - KEPT_FREE))
+    told = make_plan(run, replace(MEANS, gpu=between))
+    assert told.best is not None
+    assert "fsdp2 with --set train.accumulation=2" in told.would_fit
     assert make_plan(run, replace(MEANS, gpus=1)).options[1].name == "ddp, recomputing"
 
 
