@@ -19,7 +19,6 @@ from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 from unclip.training.pictures import open_pictures, samples_of
 
-
 EMBEDDING_BATCH = 256
 
 
