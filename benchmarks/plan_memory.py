@@ -169,7 +169,8 @@ def predict(path: Path) -> float:
     steps = measure(
         run.network, partial(run.loss, run.train.batch_size), autocast=False, alone=True
     )
-    return whole(run.parameters, steps, recompute=False, alone=True).total
+    averages = len(run.train.ema_stds)
+    return whole(run.parameters, steps, averages=averages, recompute=False, alone=True).total
 
 
 def compare(stage: str, size: str) -> dict[str, float]:

@@ -13,12 +13,13 @@ from prior.autoregressive import AutoregressivePrior, to_stage
 from prior.autoregressive_config import AutoregressiveRun
 from prior.autoregressive_loss import autoregressive_loss
 from prior.codes import Moments, dot_edges
-from prior.source import EMBEDDING_BATCH
 from unclip.checkpoint import save_stage
 from unclip.training.companions import FrozenClip
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
 from unclip.training.pictures import open_pictures, samples_of
+
+EMBEDDING_BATCH = 256
 
 
 class AutoregressiveStage:

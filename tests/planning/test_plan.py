@@ -9,7 +9,6 @@ import pytest
 from unclip.cli.main import main
 from unclip.planning.gpus import GPUS
 from unclip.planning.kinds import Planned, open_run
-from unclip.planning.memory import EMA_TRACKS
 from unclip.planning.plan import KEPT_FREE, Means, make_plan
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -32,7 +31,7 @@ def test_a_plan_follows_from_what_is_counted(run: Planned) -> None:
     ]
     assert (plan.batch, plan.steps, plan.batch_per_gpu) == (8, 10, 4)
     assert plan.epochs == 8 * 10 / 100
-    assert plan.checkpoint_bytes == 4 * run.parameters * (3 + EMA_TRACKS)
+    assert plan.checkpoint_bytes == 4 * run.parameters * (3 + 2)
     plain = plan.options[0]
     assert plain.flops_per_sample == plan.train_flops
     # float32: its peak is not that of bf16. Half of the gradients go over the link, twice.
@@ -60,6 +59,12 @@ def test_what_does_not_fit_is_told_with_what_would(run: Planned) -> None:
     # With that many parts it does.
     again = make_plan(open_run(TINY, ["train.accumulation=2"]), replace(MEANS, gpu=small))
     assert "fsdp2, recomputing" in [option.name for option in again.options if option.fits]
+    # Where only what computes twice fits, what would do without is told, too.
+    plain = min(o.memory.total for o in fits.options if "recomputing" not in o.name)
+    between = replace(MEANS.gpu, memory=(least + plain) / 2 / (1 - KEPT_FREE))
+    told = make_plan(run, replace(MEANS, gpu=between))
+    assert told.best is not None
+    assert "fsdp2 with --set train.accumulation=2" in told.would_fit
     assert make_plan(run, replace(MEANS, gpus=1)).options[1].name == "ddp, recomputing"
 
 

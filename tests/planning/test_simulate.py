@@ -88,9 +88,9 @@ def test_sharding_divides_what_is_held(blocks: tuple) -> None:
     network, loss = blocks
     parameters = sum(p.numel() for p in network.parameters())
     steps = measure(network, loss, autocast=True, alone=False)
-    held = whole(parameters, steps, recompute=False, alone=False)
+    held = whole(parameters, steps, averages=2, recompute=False, alone=False)
     assert held.weights + held.gradients + held.optimizer == 16 * parameters
-    share = sharded(network, steps, gpus=4, recompute=False, autocast=True)
+    share = sharded(network, steps, averages=2, gpus=4, recompute=False, autocast=True)
     assert share.weights + share.gradients + share.optimizer == 4 * parameters
     assert share.activations == held.activations - steps.plain.cast_bytes
     largest, rest = block_sizes(network)

@@ -50,7 +50,7 @@ def plan(
         with interrupt_held():
             from unclip.planning.gpus import find_gpu
             from unclip.planning.kinds import open_run
-            from unclip.planning.plan import MFU, Means, check_means, make_plan
+            from unclip.planning.plan import MFU, Means, check_means, make_plan, part_of
             from unclip.planning.text import lines
 
         kind = find_gpu(gpu)
@@ -64,6 +64,8 @@ def plan(
             disk=disk * 1e9,
         )
         check_means(means)
+        part_of(opened.train, gpus)  # what does not divide is told before anything is counted
+        report.note(f"counting a step of {opened.parameters:,} parameters; large ones take minutes")
         made = make_plan(opened, means)
         report.result |= {"config": str(config), "means": asdict(means), "plan": _plain(made)}
         for line in lines(made, means):

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from unclip.planning.simulate import Step, block_sizes, simulate
 
-EMA_TRACKS = 1
-"""Float32 averages of the weights that a run keeps (`unclip.training.ema`)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -65,9 +62,15 @@ def measure(
 
 
 def whole(
-    parameters: int, steps: Steps, *, recompute: bool, alone: bool, companions: float = 0.0
+    parameters: int,
+    steps: Steps,
+    *,
+    averages: int,
+    recompute: bool,
+    alone: bool,
+    companions: float = 0.0,
 ) -> Memory:
-    """The memory of a GPU that holds all of the network."""
+    """The memory of a GPU that holds all of the network, and so many averages of it."""
     gradients = 4.0 * parameters
     live = float(steps.plain.live_bytes)
     if recompute:
@@ -78,7 +81,7 @@ def whole(
         weights=4.0 * parameters,
         gradients=gradients,
         optimizer=8.0 * parameters,
-        averages=4.0 * EMA_TRACKS * parameters,
+        averages=4.0 * averages * parameters,
         # One process has gradients only when there are no activations any more, and counts both.
         activations=max(0.0, live - gradients) if alone else live,
         gathered=0.0,
@@ -90,12 +93,13 @@ def sharded(
     network: nn.Module,
     steps: Steps,
     *,
+    averages: int,
     gpus: int,
     recompute: bool,
     autocast: bool,
     companions: float = 0.0,
 ) -> Memory:
-    """The memory of a GPU that holds a share of each block."""
+    """The memory of a GPU that holds a share of each block, and of each average."""
     share = sum(p.numel() for p in network.parameters()) / gpus
     largest, rest = block_sizes(network)
     weight = 2 if autocast else 4
@@ -104,7 +108,7 @@ def sharded(
         weights=4 * share,
         gradients=4 * share,
         optimizer=8 * share,
-        averages=4 * EMA_TRACKS * share,
+        averages=4 * averages * share,
         activations=float(steps.recomputed.live_bytes if recompute else live),
         # This block and the next, and what is in no block; gradients of one and of the rest.
         gathered=float(weight) * (2 * largest + rest) + 4.0 * (largest + rest),

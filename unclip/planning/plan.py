@@ -1,7 +1,7 @@
 """The plan of a run on so many GPUs: what of it fits, how long it takes, what it needs beside."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from unclip.checkpoint import WEIGHTS
 from unclip.errors import ConfigError, InputError
 from unclip.planning.gpus import GPUS, NODE, Gpu
 from unclip.planning.kinds import Planned
-from unclip.planning.memory import EMA_TRACKS, Memory, Steps, measure, sharded, whole
+from unclip.planning.memory import Memory, Steps, measure, sharded, whole
 from unclip.training.settings import TrainConfig
 
 MFU = {"prior": 0.40, "decoder": 0.30, "upsampler": 0.30}
@@ -84,7 +84,7 @@ class Plan:
     checkpoint_bytes: float
     options: tuple[Option, ...]
     would_fit: tuple[str, ...]
-    """What to change, where nothing fits."""
+    """What to change, where nothing fits, or nothing that does not compute everything twice."""
 
     @property
     def best(self) -> Option | None:
@@ -142,20 +142,27 @@ def lay_out(run: Planned, means: Means, steps: Steps) -> Plan:
         again = ", recomputing" if recompute else ""
         flops = (steps.recomputed if recompute else steps.plain).flops / batch
         memory = whole(
-            run.parameters, steps, recompute=recompute, alone=alone, companions=companions
+            run.parameters,
+            steps,
+            averages=len(train.ema_stds),
+            recompute=recompute,
+            alone=alone,
+            companions=companions,
         )
         options.append(_option("ddp" + again, run, means, memory, flops))
         if not alone:
             memory = sharded(
                 run.network,
                 steps,
+                averages=len(train.ema_stds),
                 gpus=means.gpus,
                 recompute=recompute,
                 autocast=autocast,
                 companions=companions,
             )
             options.append(_option("fsdp2" + again, run, means, memory, flops))
-    fits = any(option.fits for option in options)
+    plain_fits = any(option.fits and "recomputing" not in option.name for option in options)
+    advice = () if plain_fits else _would_fit(options, means, batch, train.accumulation)
     return Plan(
         kind=run.kind,
         parameters=run.parameters,
@@ -170,7 +177,7 @@ def lay_out(run: Planned, means: Means, steps: Steps) -> Plan:
         dataset_bytes=means.images * run.sample_bytes,
         checkpoint_bytes=_checkpoint_bytes(run),
         options=tuple(options),
-        would_fit=() if fits else tuple(_would_fit(options, means, batch, train.accumulation)),
+        would_fit=tuple(advice),
     )
 
 
@@ -203,7 +210,7 @@ def _companions(clip: str | None) -> float:
 
 def _checkpoint_bytes(run: Planned) -> float:
     """Weights, AdamW's two moments and the averages, in float32."""
-    return 4.0 * run.parameters * (3 + EMA_TRACKS)
+    return 4.0 * run.parameters * (3 + len(run.train.ema_stds))
 
 
 def _option(name: str, run: Planned, means: Means, memory: Memory, flops: float) -> Option:
@@ -250,19 +257,27 @@ def _sent_seconds(run: Planned, means: Means, *, parts: int, shards: bool) -> fl
     return total * (means.nodes - 1) / means.nodes / (NODE * means.gpu.network)
 
 
-def _would_fit(options: Sequence[Option], means: Means, batch: int, accumulation: int) -> list[str]:
-    """What makes the smallest option fit: more accumulated parts, or a GPU with more memory."""
+def _would_fit(
+    options: Sequence[Option], means: Means, batch: int, accumulation: int
+) -> Iterator[str]:
+    """What makes an option fit, where none does or only those that compute everything twice.
+
+    More accumulated parts for a plain one, and where nothing fits for the smallest one as well, or
+    a GPU with more memory.
+    """
     smallest = min(options, key=lambda option: option.memory.total)
-    memory, room = smallest.memory, (1 - KEPT_FREE) * means.gpu.memory
-    held = memory.total - memory.activations
-    found = []
-    for parts in range(2, batch + 1):
-        if batch % parts == 0 and held + memory.activations / parts <= room:
-            found.append(f"{smallest.name} with --set train.accumulation={accumulation * parts}")
-            break
-    found += [
-        f"{smallest.name} on --gpu {name}"
-        for name, gpu in GPUS.items()
-        if memory.total <= (1 - KEPT_FREE) * gpu.memory
-    ]
-    return found or [f"nothing that is known: {smallest.name} holds {held / 1e9:,.1f} GB anyway"]
+    room = (1 - KEPT_FREE) * means.gpu.memory
+    none = not any(option.fits for option in options)
+    for option in options:
+        memory = option.memory
+        if option.fits or not ((none and option is smallest) or "recomputing" not in option.name):
+            continue
+        held = memory.total - memory.activations
+        for parts in range(2, batch + 1):
+            if batch % parts == 0 and held + memory.activations / parts <= room:
+                yield f"{option.name} with --set train.accumulation={accumulation * parts}"
+                break
+    if none:
+        for name, gpu in GPUS.items():
+            if smallest.memory.total <= (1 - KEPT_FREE) * gpu.memory:
+                yield f"{smallest.name} on --gpu {name}"

@@ -23,12 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from unclip.nn.resblock import ResBlock
-from unclip.nn.spatial_attention import SpatialAttention
-from unclip.nn.transformer import TransformerBlock
-
-BLOCKS = (TransformerBlock, ResBlock, SpatialAttention)
-"""What is sharded and recomputed as one."""
+from unclip.training.blocks import blocks_of
 
 _LOWERED = (functional.linear, torch.conv2d, torch.matmul, torch.bmm)
 _FLOAT = (
@@ -221,7 +216,7 @@ class _Recomputed:
     """Within it, all blocks of a network are checkpointed."""
 
     def __init__(self, network: nn.Module, kernels: _Kernels) -> None:
-        self.blocks = [module for module in network.modules() if isinstance(module, BLOCKS)]
+        self.blocks = blocks_of(network)
         self.kernels = kernels
 
     def __enter__(self) -> None:
@@ -255,9 +250,5 @@ def _float(value: Any) -> Any:
 
 def block_sizes(network: nn.Module) -> tuple[int, int]:
     """Parameters of the largest block, and of all that is in none."""
-    sizes = [
-        sum(p.numel() for p in module.parameters())
-        for module in network.modules()
-        if isinstance(module, BLOCKS)
-    ]
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks_of(network)]
     return max(sizes), sum(p.numel() for p in network.parameters()) - sum(sizes)

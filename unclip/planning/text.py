@@ -29,8 +29,11 @@ def lines(plan: Plan, means: Means) -> Iterator[str]:
     best = plan.best
     if best is not None:
         yield f"fastest that fits: {best.name}, {best.days:.3g} days"
-    else:
-        yield f"nothing fits; what would: {'; '.join(plan.would_fit)}"
+    would = "; ".join(plan.would_fit)
+    if best is None:
+        yield f"nothing fits; what would: {would or 'nothing that is known: take more GPUs'}"
+    elif would:
+        yield f"what would fit, too, without computing anything twice: {would}"
 
 
 def _option(option: Option) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """The blocks of our networks: what is sharded, recomputed and compiled as one."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -12,15 +12,17 @@ from unclip.nn.resblock import ResBlock
 from unclip.nn.spatial_attention import SpatialAttention
 from unclip.nn.transformer import TransformerBlock
 
-BLOCKS = (TransformerBlock, ResidualAttentionBlock, ResBlock, SpatialAttention)
-"""Of the prior, of the CLIP that is trained, and of the U-Nets."""
 PREPARED = ("time_emb_proj", "add_k_proj", "add_v_proj")
 """Layers of a U-Net's blocks that run before the blocks do."""
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
     """Lists the blocks of a network, in the order of its modules; none lies in another."""
-    return [module for module in model.modules() if isinstance(module, BLOCKS)]
+    kinds: list[type[nn.Module]] = [TransformerBlock, ResBlock, SpatialAttention]
+    # The CLIP that is trained is open_clip's, which is slow to import: whoever has it has done so.
+    if (clip := sys.modules.get("open_clip.transformer")) is not None:
+        kinds.append(clip.ResidualAttentionBlock)
+    return [module for module in model.modules() if isinstance(module, tuple(kinds))]
 
 
 def prepared_layers(model: nn.Module) -> list[nn.Module]:
