@@ -38,7 +38,11 @@ Rank = Annotated[int | None, typer.Option(help="Of the LoRA: 16 if not given.")]
 Steps = Annotated[int, typer.Option(help="Training steps.")]
 BatchSize = Annotated[int, typer.Option(help="Pictures a step.")]
 Rate = Annotated[
-    float | None, typer.Option(help="Learning rate: 1e-3 for LoRA, 1e-4 else, if not given.")
+    float | None,
+    typer.Option(
+        help="Learning rate; if not given 3e-3 for LoRA and 3e-4 for all weights, of stages with "
+        "100 million weights and more 2e-4 and 1e-5."
+    ),
 ]
 Caption = Annotated[
     str | None,

@@ -18,7 +18,7 @@ import prior.train
 import upsamplers.train
 from decoder.config import DecoderConfig, DecoderRun
 from prior.config import PriorConfig, PriorRun
-from unclip.checkpoint import describe_stage, load_stage
+from unclip.checkpoint import WEIGHTS, describe_stage, load_stage
 from unclip.clip.config import CLIPConfig
 from unclip.config import from_dict, to_dict
 from unclip.errors import CheckpointError, ConfigError, InputError
@@ -28,6 +28,7 @@ from unclip.nn.lora import LoraConfig
 from unclip.pipeline.convert import convert, open_source
 from unclip.pipeline.folders import read_model, write_model
 from unclip.pipeline.index import INDEX, read_index
+from unclip.safetensors_file import open_safetensors
 from unclip.training.entry import train_run
 from unclip.training.folder import check_config
 from unclip.training.settings import TrainConfig
@@ -59,8 +60,11 @@ class Wish:
     """A CLIP stage folder, for a model whose own CLIP has no image tower."""
 
 
-LEARNING_RATES = {"lora": 1e-3, "full": 1e-4}
-"""For some tens of pictures and some hundreds of steps."""
+SMALL = 100_000_000
+"""Weights of a stage, below which it is a small one."""
+LEARNING_RATES = {"lora": (3e-3, 2e-4), "full": (3e-4, 1e-5)}
+"""Of small and of large stages, for some tens of pictures and some hundreds of steps. Tried out on
+the pocket model; those of large stages are what is usual for diffusion models."""
 
 
 def base_folder(folder: Path, name: str, out: Path) -> Path:
@@ -174,14 +178,16 @@ def result(base: Path, run: Run, stage: str, out: Path) -> Path:
 
 
 def _training(folder: Path, wish: Wish) -> TrainConfig:
-    kind = "full" if wish.rank is None else "lora"
+    rates = LEARNING_RATES["full" if wish.rank is None else "lora"]
+    weights = open_safetensors(folder / WEIGHTS).values()
+    small = sum(math.prod(weight.shape) for weight in weights) < SMALL
     return TrainConfig(
         seed=wish.seed,
         start_from=str(folder),
         lora=None if wish.rank is None else LoraConfig(rank=wish.rank),
         steps=wish.steps,
         batch_size=wish.batch_size,
-        lr=LEARNING_RATES[kind] if wish.lr is None else wish.lr,
+        lr=(rates[0] if small else rates[1]) if wish.lr is None else wish.lr,
         betas=(0.9, 0.99),
         warmup_steps=min(20, wish.steps // 10),
         decay="cosine",
