@@ -28,6 +28,7 @@ from benchmarks.ablations.results import Result, keep_result, kept_result
 from benchmarks.ablations.storage import Storage, stored
 from decoder.config import DecoderRun, DecoderSampling
 from prior.config import PriorSampling
+from prior.model import Prior
 from unclip.config import from_dict, load_config, to_dict
 from unclip.data.composer.world import WorldSettings
 from unclip.errors import ConfigError, run_command
@@ -68,7 +69,7 @@ class Bench:
             ConfigError: there is no such setting, or it has no such value.
         """
         own = Settings(
-            prior=needed_prior(self.pipe.model).config.sampling,
+            prior=_diffusion_prior(self.pipe).config.sampling,
             decoder=self.pipe.decoder.config.sampling,
         )
         data = to_dict(own)
@@ -117,12 +118,19 @@ class Bench:
 
 def sampled(pipe: UnCLIPPipeline, settings: Settings) -> UnCLIPPipeline:
     """Returns the same networks with other defaults, stored so, and without upsamplers."""
-    own = needed_prior(pipe.model)
+    own = _diffusion_prior(pipe)
     prior = copy.copy(stored(own, settings.weights))
     decoder = copy.copy(stored(pipe.decoder, settings.weights))
     prior.config = replace(own.config, sampling=settings.prior)
     decoder.config = replace(pipe.decoder.config, sampling=settings.decoder)
     return UnCLIPPipeline(pipe.clip, prior, decoder, record=pipe.record)
+
+
+def _diffusion_prior(pipe: UnCLIPPipeline) -> Prior:
+    prior = needed_prior(pipe.model)
+    if not isinstance(prior, Prior):
+        raise ConfigError("the sweep is of a diffusion prior: this model has an autoregressive one")
+    return prior
 
 
 def world_of(recipe: Path) -> WorldSettings:

@@ -51,7 +51,9 @@ def write_large(folder: Path) -> None:
         )
         for stage in made.all()
     ]
-    config = replace(components().prior.config, num_layers=13, num_heads=16, head_dim=64)  # pyright: ignore[reportOptionalMemberAccess]
+    small = components().prior
+    assert isinstance(small, Prior)
+    config = replace(small.config, num_layers=13, num_heads=16, head_dim=64)
     with NoFirstWeights(), torch.device("meta"):
         wanted = Prior(config).state_dict()
     tensors = {name: Random(tuple(tensor.shape)) for name, tensor in wanted.items()}

@@ -12,6 +12,7 @@ import torch
 from karlo_folders import Pair, let_diffusers_load
 from safetensors.torch import load_file, save_file
 
+from prior.model import Prior
 from unclip.errors import CheckpointError
 from unclip.karlo.load import is_karlo, open_karlo
 from unclip.pipeline.pipeline import UnCLIPPipeline
@@ -130,7 +131,7 @@ def test_float16_files(prompts: Pair, tmp_path: Path) -> None:
         pipe = UnCLIPPipeline.from_pretrained(tmp_path / "model")
     computed = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     assert pipe.dtype == computed
-    assert pipe.prior is not None
+    assert isinstance(pipe.prior, Prior)
     assert pipe.prior.proj_in.weight.dtype == computed
     # CLIP, and what whitens, stay exact.
     assert pipe.clip.text.projection.weight.dtype == torch.float32

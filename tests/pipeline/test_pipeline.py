@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import unclip
+from prior.model import Prior
 from unclip.diffusion.samplers import Step
 from unclip.errors import BackendError, CancelledError, InputError
 from unclip.nn.attention import set_attention_backend
@@ -379,7 +380,7 @@ def test_devices_and_precisions(tiny_model: Path) -> None:
         assert pipe.to(dtype=torch.float16).dtype in (torch.bfloat16, torch.float32)
     assert pipe.to(torch.bfloat16).upsamplers[0].unet.conv_in.weight.dtype == torch.bfloat16
     # What chooses stays exact.
-    assert pipe.prior is not None
+    assert isinstance(pipe.prior, Prior)
     assert pipe.prior.proj_in.weight.dtype == torch.float32
     assert pipe.clip.logit_scale.dtype == torch.float32
     with pytest.raises(BackendError, match="no device tpu here"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pairs import Pairs
 from torch.utils.data import default_collate
 
 from unclip.errors import ConfigError, DataError
@@ -72,14 +73,6 @@ def test_what_cannot_be_split_or_read_is_refused() -> None:
         PositionBatches(12, config(), 0, 0, 3)
     with pytest.raises(DataError, match="empty"):
         PositionBatches(0, config(), 0, 0, 1)
-
-
-class Pairs:
-    def __len__(self) -> int:
-        return 12
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        return {"index": key[0], "position": key[1], "caption": f"{key[0]}", "skipped": 0}
 
 
 @pytest.mark.parametrize(

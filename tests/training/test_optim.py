@@ -105,7 +105,7 @@ def test_a_state_written_as_plain_tensors_goes_on_bit_exactly(
         for name, _ in whole.named_parameters()
     }
     # What a file holds: contiguous copies, whatever the layout was.
-    average = Ema(nn.Linear(1, 1), 0.9)
+    average = Ema(nn.Linear(1, 1), (0.1,))
     Checkpoints(tmp_path, 2, {}).save(TrainState(whole, average, optimizer, Progress(step=3)))
     steps(whole, optimizer, 3, seed=2)
 
