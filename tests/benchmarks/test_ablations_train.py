@@ -123,6 +123,7 @@ def bench(tmp_path: Path, tiny_set: Path, tiny_chain: Any, small_judge: Path) ->
     return train.prepare(options)
 
 
+@pytest.mark.slow
 def test_an_arm_that_was_stopped_goes_on(
     bench: arms.Bench, fresh_accelerate: Callable[[], None]
 ) -> None:

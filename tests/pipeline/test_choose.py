@@ -81,6 +81,7 @@ def lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_best_is_kept(
     trial: Trial, tiny_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

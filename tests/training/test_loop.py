@@ -40,7 +40,13 @@ def log(out: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
 
 
-@pytest.mark.parametrize("setup", [(), ("train.accumulation=2", "train.precision=float32")])
+@pytest.mark.parametrize(
+    "setup",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        ("train.accumulation=2", "train.precision=float32"),
+    ],
+)
 def test_a_resume_after_any_step_changes_nothing(
     tmp_path: Path, toy: Toy, setup: tuple[str, ...]
 ) -> None:
@@ -338,7 +344,7 @@ class TestCommand:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = []
-        monkeypatch.setattr("unclip.training.entry._train", lambda *args: seen.append(args[2]))
+        monkeypatch.setattr("unclip.training.entry.train_run", lambda *args: seen.append(args[2]))
         monkeypatch.chdir(tmp_path)
         config = tmp_path / "configs" / "pocket" / "prior.yaml"
         config.parent.mkdir(parents=True)

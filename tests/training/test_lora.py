@@ -16,6 +16,7 @@ from unclip.lora_file import FILE
 from unclip.nn.lora import LoraConfig
 from unclip.training.lora import LoraStage
 from unclip.training.settings import TrainConfig
+from unclip.training.state import read_checkpoint
 
 TARGETS = ("train.lora.rank=2", 'train.lora.targets=["0","4","5"]')
 
@@ -45,9 +46,7 @@ def test_a_run(toy: Callable[..., int], base: Path, tmp_path: Path, capsys: Any)
     assert toy(tmp_path / "whole", *wanted) == 0
     adapters = 2 * (3 * 9 + 16) + 2 * (16 + 16) + 2 * (16 * 9 + 3)
     assert f"{adapters:,} parameters on" in capsys.readouterr().out
-    names = set(
-        load_file(tmp_path / "whole" / "checkpoints" / "step_00000010" / "model.safetensors")
-    )
+    names = set(read_checkpoint(tmp_path / "whole" / "checkpoints" / "step_00000010", "model."))
     assert names == {f"{i}.lora_{part}.weight" for i in (0, 4, 5) for part in "AB"}
     assert (tmp_path / "whole" / "samples" / "step_00000005.png").is_file()
 

@@ -97,7 +97,7 @@ def finetune(
             stage=stage,
             pictures=pictures,
             caption=said,
-            rank=(rank or 16) if lora else None,
+            rank=(16 if rank is None else rank) if lora else None,
             steps=steps,
             batch_size=batch_size,
             lr=lr,

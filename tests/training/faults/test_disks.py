@@ -44,6 +44,16 @@ def remount(disk: Path, how: str) -> None:
         assert time.monotonic() < until  # a save was still under way
 
 
+def after_a_save(action: Callable[[], object]) -> Callable[[], object]:
+    """Lets the save that has begun beside the training meet the disk as it is."""
+
+    def later() -> object:
+        time.sleep(0.5)
+        return action()
+
+    return later
+
+
 def while_loading(
     monkeypatch: pytest.MonkeyPatch, actions: dict[int, Callable[[], object]]
 ) -> None:
@@ -71,8 +81,10 @@ def test_a_full_or_read_only_disk(
         filler.write_bytes(bytes(1_500_000))
 
     # Full from step 3 to 5, read-only from step 7 to 9: the saves of 4 and 8 fail.
-    actions = {8: fill, 16: filler.unlink}
+    actions: dict[int, Callable[[], object]] = {8: fill, 16: filler.unlink}
     actions |= {24: lambda: remount(disk, "ro"), 32: lambda: remount(disk, "rw")}
+    for position in (16, 32):
+        actions[position] = after_a_save(actions[position])
     while_loading(monkeypatch, actions)
     assert toy(out, "train.save_every=2", "train.log_every=20") == 0
     said = capfd.readouterr().err
