@@ -82,8 +82,6 @@ def train_run(
     import torch
 
     from unclip.training.loop import train
-    from unclip.training.lora import with_lora
 
     torch.manual_seed(config.train.seed)  # the model's first weights; all else has keys of its own
-    stage, settings = with_lora(make_stage(config), config.train)
-    train(stage, settings, out, to_dict(config), resume)
+    train(make_stage(config), config.train, out, to_dict(config), resume)

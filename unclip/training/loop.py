@@ -22,6 +22,7 @@ from unclip.training.begin import Begun, begin
 from unclip.training.data import to_device
 from unclip.training.draws import Draws, seed_layers
 from unclip.training.folder import REQUEUE, claim
+from unclip.training.lora import with_lora
 from unclip.training.lost import telling
 from unclip.training.optim import clip_gradients, learning_rate, set_learning_rate
 from unclip.training.settings import TrainConfig
@@ -56,6 +57,7 @@ def train(
         SystemExit: with 85, or 130 after Ctrl-C, when a signal came before the last step and all is
             saved.
     """
+    stage, config = with_lora(stage, config)
     set_attention_backend(config.attention)
     accelerator = make_accelerator(config)
     ranks = Ranks.of(accelerator)
