@@ -1,6 +1,9 @@
 """The loop on shards: a resume changes nothing, bad samples are told, and too many end the run."""
 
 import json
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +93,30 @@ def test_too_many_bad_samples_end_the_run(
     assert "00000.tar: 1" in said
     assert "x no PNG, JPEG or WebP" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+# A killed process leaves its end of a socket to the garbage.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_loader_of_shards_is_gone(
+    tmp_path: Path,
+    toy_on: Callable[[Path], Toy],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    harm: signal.Signals,
+) -> None:
+    """Row 23: a plain error, and nothing hangs at the end."""
+    toy = toy_on(make_shards(tmp_path / "shards"))
+    load = ShardPictures.load
+
+    def harmed(self: ShardPictures, index: int, position: int) -> dict[str, Any]:
+        if position == 26 and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), harm)
+        return load(self, index, position)
+
+    monkeypatch.setattr(ShardPictures, "load", harmed)
+    assert toy(tmp_path / "run", "train.num_workers=1", "train.timeout_seconds=5") == 2
+    (error,) = [line for line in capfd.readouterr().err.splitlines() if "error: " in line]
+    assert error.startswith("error: a process that loads data is gone or hangs (")
+    assert not multiprocessing.active_children()

@@ -114,6 +114,7 @@ class Patience:
         self._samples = samples
         self._seconds = seconds if num_workers else math.inf
         self._until = math.inf
+        self._closed = threading.Event()
         if num_workers:
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -134,9 +135,13 @@ class Patience:
         finally:
             self._until = math.inf
 
+    def close(self) -> None:
+        """Lets go of the batches, which the watching thread would keep."""
+        self._closed.set()
+        del self._samples
+
     def _watch(self) -> None:
-        while True:
-            time.sleep(1)
+        while not self._closed.wait(1):
             if time.monotonic() > self._until:
                 _end_workers()  # torch raises its error where the training waits
                 return

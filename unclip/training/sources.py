@@ -60,7 +60,7 @@ class MapSource:
 
     def close(self) -> None:
         """Lets the loader's processes end."""
-        del self._samples
+        self._samples.close()
 
 
 def count_faults(faults: Faults, batch: dict[str, Any]) -> None:

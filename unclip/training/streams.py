@@ -29,7 +29,7 @@ from torch.utils.data import default_collate
 from unclip.data.samples import Unusable, told
 from unclip.data.shards.pictures import ShardPictures
 from unclip.errors import DataError
-from unclip.training.data import PositionBatches, ignore_signals
+from unclip.training.data import Patience, PositionBatches, ignore_signals
 from unclip.training.settings import TrainConfig
 from unclip.training.sources import Faults, count_faults, list_faults
 from unclip.training.stream_state import RankState, load, share_out
@@ -76,7 +76,9 @@ class StreamSource:
         self.loader = self._open(config)
         if state is not None:
             self.loader.restore_state_rank(_for_loader(state, self.workers))
+        self.timeout_seconds = config.timeout_seconds
         self._batches: Generator[dict[str, Any]] | None = None
+        self._waiting: Patience | None = None
         # Python joins its processes at exit, and these do not heed the signal that ends others.
         atexit.register(self.close)
 
@@ -84,12 +86,13 @@ class StreamSource:
         """The next part of a step.
 
         Raises:
-            DataError: a stream found nothing that can be used for a long time.
+            DataError: a stream found nothing that can be used for a long time, or a process that
+                loads is gone or hangs.
         """
-        if self._batches is None:  # not before: energon would ask processes that do not run yet
+        if self._waiting is None:  # not before: energon would ask processes that do not run yet
             self._batches = cast(Generator[dict[str, Any]], iter(self.loader))
-        assert self._batches is not None, "just begun"
-        batch = next(self._batches)
+            self._waiting = Patience(self._batches, self.timeout_seconds, self.workers)
+        batch = self._waiting.next()
         if "broken" in batch:
             raise DataError(batch["broken"])
         count_faults(self.faults, batch)
@@ -108,8 +111,10 @@ class StreamSource:
     def close(self) -> None:
         """Ends the loading processes."""
         atexit.unregister(self.close)
-        if self._batches is not None:
+        if self._batches is not None and self._waiting is not None:
             self._batches.close()
+            self._waiting.close()
+            self._waiting = None
         # All three hold the iterator whose end stops the processes.
         self._batches = self.loader._epoch_iterator = self.loader._iterator = None
 
