@@ -208,8 +208,7 @@ class Trainer:
         ema, step = self.state.ema, self.progress.step
         if self.is_done():
             self.showing.snapshot(ema, step, self.tracker)
-            final = self.showing.export(ema)
-            self.showing.paint(ema, step, self.tracker)
+            final = self.showing.export(ema, step, self.tracker)
             self.tracker.say(f"finished: {final}")
         else:
             if self.accelerator.is_main_process:

@@ -41,16 +41,10 @@ class Showing:
 
     def paint(self, ema: Ema, step: int, tracker: Tracker) -> None:
         """Paints a sample sheet with the average that `final/` is made of."""
-        averages = self._average(ema, self.config.ema_final, self.device)
-        if not self.is_main:
-            return
-        with torch.inference_mode():
-            sheet = self.stage.sheet(put_weights(self._model, averages))
-        if sheet is not None:
-            tracker.sheet(step, sheet)
+        self._paint(self._average(ema, self.config.ema_final, self.device), step, tracker)
 
-    def export(self, ema: Ema) -> Path:
-        """Writes the stage folder `final/`; returns its path.
+    def export(self, ema: Ema, step: int, tracker: Tracker) -> Path:
+        """Writes the stage folder `final/`, and paints with the same weights; returns its path.
 
         Raises:
             CheckpointError: it cannot be written.
@@ -59,7 +53,16 @@ class Showing:
         final = self.out / "final"
         if self.is_main:
             self.stage.export(final, averages)
+        self._paint(averages, step, tracker)
         return final
+
+    def _paint(self, averages: dict[str, Tensor], step: int, tracker: Tracker) -> None:
+        if not self.is_main:
+            return
+        with torch.inference_mode():
+            sheet = self.stage.sheet(put_weights(self._model, averages))
+        if sheet is not None:
+            tracker.sheet(step, sheet)
 
     def _average(self, ema: Ema, std: float, device: torch.device | None) -> dict[str, Tensor]:
         return whole(ema.tracks[track_name(std)], keep=self.is_main, device=device)
