@@ -48,7 +48,10 @@ class Making:
 
 def preprocessing(config: ImageConfig) -> str:
     """Says how pictures are prepared here for a CLIP."""
-    return f"shorter side to {config.image_size} px, bicubic with antialiasing, centre crop"
+    return (
+        f"shorter side to {config.image_size} px, bicubic with antialiasing, centre crop; JPEGs "
+        "decoded near that size"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
