@@ -48,6 +48,13 @@ class EmbeddingSource(Protocol):
         ...
 
 
+def in_batches(pictures: Pictures) -> Iterator[tuple[Tensor, list[str]]]:
+    """All pictures in the set's order and a caption of each."""
+    count = len(pictures.dataset)
+    for start in range(0, count, EMBEDDING_BATCH):
+        yield samples_of(pictures, range(start, min(start + EMBEDDING_BATCH, count)))
+
+
 class EmbeddedFirst:
     """Pictures, all of which CLIP embeds when the run begins."""
 
@@ -60,7 +67,9 @@ class EmbeddedFirst:
     def prepare(self, device: torch.device) -> None:
         """Embeds every picture once."""
         self.pictures.prepare(device)
-        self.embeds = torch.cat([self.clip.image(images) for images in self._batches()])
+        self.embeds = torch.cat(
+            [self.clip.image(images) for images, _ in in_batches(self.pictures)]
+        )
 
     def whitening(self) -> Whitening:
         """Measures it.
@@ -79,12 +88,6 @@ class EmbeddedFirst:
     def image_embed(self, batch: dict[str, Any]) -> Float[Tensor, "batch dim"]:
         """Looks up a batch's pictures."""
         return self.embeds[batch["index"]]
-
-    def _batches(self) -> Iterator[Tensor]:
-        """All pictures in the set's order."""
-        for start in range(0, len(self.dataset), EMBEDDING_BATCH):
-            indices = range(start, min(start + EMBEDDING_BATCH, len(self.dataset)))
-            yield samples_of(self.pictures, indices)[0]
 
 
 class EmbeddedBefore:

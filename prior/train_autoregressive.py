@@ -2,7 +2,7 @@
 configs/paper/prior_autoregressive.yaml --out DIR`."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,13 +13,12 @@ from prior.autoregressive import AutoregressivePrior, to_stage
 from prior.autoregressive_config import AutoregressiveRun
 from prior.autoregressive_loss import autoregressive_loss
 from prior.codes import Moments, dot_edges
+from prior.source import in_batches
 from unclip.checkpoint import save_stage
 from unclip.training.companions import FrozenClip
 from unclip.training.draws import Draws, data_seed
 from unclip.training.entry import run
-from unclip.training.pictures import open_pictures, samples_of
-
-EMBEDDING_BATCH = 256
+from unclip.training.pictures import open_pictures
 
 
 class AutoregressiveStage:
@@ -50,7 +49,7 @@ class AutoregressiveStage:
         self.pictures.prepare(device)
         config = self.config.model
         moments, embeds, dots = Moments(config.embed_dim, device), [], []
-        for images, captions in self._pictures():
+        for images, captions in in_batches(self.pictures):
             embed = self.clip.image(images)
             moments.add(embed)
             embeds.append(embed)
@@ -83,12 +82,6 @@ class AutoregressiveStage:
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """The prior paints nothing."""
         return None
-
-    def _pictures(self) -> Iterator[tuple[Tensor, list[str]]]:
-        """All pictures in the folder's order and a caption of each, in batches."""
-        for start in range(0, len(self.dataset), EMBEDDING_BATCH):
-            indices = range(start, min(start + EMBEDDING_BATCH, len(self.dataset)))
-            yield samples_of(self.pictures, indices)
 
 
 def main(argv: Sequence[str]) -> int:

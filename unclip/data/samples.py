@@ -20,6 +20,10 @@ from torch import Tensor
 from unclip.data.pictures import DAMAGE, FORMATS, MAX_PIXELS, plain
 from unclip.errors import DataError
 
+MIN_SEEN = 1000
+"""Records that are looked at before the share of unusable ones is judged."""
+MAX_SKIPPED = 0.05
+"""The largest such share that is passed over, where nothing else is asked for."""
 DRAFT_FACTOR = 2
 """A picture is never decoded below so many times the size that it is resized to."""
 

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unclip.data.images import SUFFIXES, captions_of
-from unclip.data.samples import Unusable
+from unclip.data.samples import MAX_SKIPPED, MIN_SEEN, Unusable
 from unclip.errors import DataError
-
-MAX_SKIPPED_SHARE = 0.05
-SEEN_BEFORE_LIMIT = 1000
 
 
 class RawSample(NamedTuple):
@@ -48,10 +45,10 @@ class Skips:
         self.seen += 1
         self.reasons[reason] += 1
         total = self.reasons.total()
-        if self.seen >= SEEN_BEFORE_LIMIT and total > MAX_SKIPPED_SHARE * self.seen:
+        if self.seen >= MIN_SEEN and total > MAX_SKIPPED * self.seen:
             raise DataError(
                 f"{total} of {self.seen} samples cannot be used ({told(self.reasons)}; the last is "
-                f"{what}), at most {MAX_SKIPPED_SHARE:.0%} are skipped: mend the data"
+                f"{what}), at most {MAX_SKIPPED:.0%} are skipped: mend the data"
             )
 
 

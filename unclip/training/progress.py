@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from unclip.data.samples import MIN_SEEN
 from unclip.errors import TrainingDivergedError
 from unclip.training.ema import Ema
 from unclip.training.settings import TrainConfig
-
-MIN_SEEN = 1000
-"""Pictures that are looked at before their share of unusable ones is judged."""
 
 
 @dataclass

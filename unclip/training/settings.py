@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unclip.config import ABOVE_ZERO, INF, check_ranges
+from unclip.data.samples import MAX_SKIPPED
 from unclip.errors import ConfigError
 from unclip.nn.lora import LoraConfig
 from unclip.training.profiles import LONGEST, SHORTEST
@@ -67,7 +68,7 @@ class TrainConfig:
     """Checkpoints kept, beside the one that the run goes on from."""
     timeout_seconds: float = 1800.0
     """A process that lets the others, or its data, wait so long is given up, and the run ends."""
-    max_skipped: float = 0.05
+    max_skipped: float = MAX_SKIPPED
     """Share of pictures that could not be used, of 1,000 or more, above which the run stops."""
     max_nonfinite: int = 10
     """Steps in a row refused for a non-finite loss or gradient, at which the run stops."""
